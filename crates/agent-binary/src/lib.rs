@@ -1,0 +1,1 @@
+//! The guest agent, built static, as bytes to put into images.

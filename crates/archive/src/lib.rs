@@ -1,0 +1,1 @@
+//! Where runs are kept: every sample, on disk before the next one starts.

@@ -1,0 +1,3 @@
+//! Measure virtual machines: boot, restore, overhead, load, density, migration.
+
+fn main() {}

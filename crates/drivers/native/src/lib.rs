@@ -1,0 +1,1 @@
+//! The bare host as a machine: the baseline every guest is compared with.

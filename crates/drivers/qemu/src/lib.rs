@@ -1,0 +1,1 @@
+//! QEMU machines: direct kernel start, QMP, snapshots that share memory.

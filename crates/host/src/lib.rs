@@ -1,0 +1,1 @@
+//! The host as virtmark sees it: facts, child processes that cannot outlive it, run directories.

@@ -1,0 +1,1 @@
+//! What a platform implements: hypervisor, machine, guest link, capabilities, and the conformance suite.

@@ -1,0 +1,1 @@
+//! Kernels and initramfs images for guests, kept by content hash.

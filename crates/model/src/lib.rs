@@ -1,0 +1,1 @@
+//! What a measurement is: samples, runs, environments, outcomes, and the formats they are written in.

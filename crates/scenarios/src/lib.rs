@@ -1,0 +1,1 @@
+//! What is measured: each scenario a module, all of one shape.

@@ -1,0 +1,1 @@
+//! Samples in, figures out: percentiles, intervals, spread, outliers.

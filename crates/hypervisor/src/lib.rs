@@ -1,1 +1,21 @@
-//! What a platform implements: hypervisor, machine, guest link, capabilities, and the conformance suite.
+//! What a platform implements: [`Hypervisor`], [`Machine`], [`GuestLink`], and the conformance suite that every
+//! driver passes.
+//!
+//! Calls block. A measurement must not wait for a runtime's scheduler, and the threads a run needs are few.
+
+mod capability;
+pub mod conformance;
+mod error;
+mod guest;
+pub mod link;
+mod machine;
+mod spec;
+
+pub use capability::{Capabilities, Capability};
+pub use error::{Error, Result};
+pub use guest::{
+    Command, ExecHandle, ExecOutput, ExecStatus, GuestClock, GuestFacts, GuestLink, OutputChunk,
+    OutputStream, Program, ResourceUse,
+};
+pub use machine::{Hypervisor, Machine, MachineState, Snapshot, StopMode, Usage};
+pub use spec::{BootImage, MachineSpec};

@@ -1,0 +1,83 @@
+//! What a platform can do. What it cannot do is an absent capability, and a scenario that needs it is skipped
+//! with a reason.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// One thing a platform may be able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// Keep a machine's console output.
+    Console,
+    /// Ask the guest to stop by itself.
+    GracefulStop,
+    /// Boot a kernel: the machine has a firmware and kernel phase.
+    KernelBoot,
+    /// Move a running machine to another host process.
+    Migrate,
+    /// Stop and continue execution without the guest's help.
+    PauseResume,
+    /// Report CPU time and memory as the host sees them.
+    ResourceUsage,
+    /// Make a machine from a snapshot.
+    Restore,
+    /// Keep the state of a running machine.
+    Snapshot,
+}
+
+impl Capability {
+    /// All of them, alphabetically.
+    pub const ALL: [Self; 8] = [
+        Self::Console,
+        Self::GracefulStop,
+        Self::KernelBoot,
+        Self::Migrate,
+        Self::PauseResume,
+        Self::ResourceUsage,
+        Self::Restore,
+        Self::Snapshot,
+    ];
+
+    /// The name used in output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::GracefulStop => "graceful-stop",
+            Self::KernelBoot => "kernel-boot",
+            Self::Migrate => "migrate",
+            Self::PauseResume => "pause-resume",
+            Self::ResourceUsage => "resource-usage",
+            Self::Restore => "restore",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Each capability: present, or absent with the reason.
+#[derive(Clone, Debug)]
+pub struct Capabilities {
+    absent: BTreeMap<Capability, &'static str>,
+}
+
+impl Capabilities {
+    /// Every capability but these, each absent for its reason.
+    pub fn all_except(absent: impl IntoIterator<Item = (Capability, &'static str)>) -> Self {
+        Self { absent: absent.into_iter().collect() }
+    }
+
+    /// Whether the platform has it.
+    pub fn has(&self, capability: Capability) -> bool {
+        !self.absent.contains_key(&capability)
+    }
+
+    /// Why the platform does not have it; `None` when it does.
+    pub fn reason_absent(&self, capability: Capability) -> Option<&'static str> {
+        self.absent.get(&capability).copied()
+    }
+}

@@ -1,0 +1,214 @@
+//! How a platform fails.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+use virtmark_model::FailureClass;
+
+use crate::Capability;
+
+/// The result of a platform's call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How a platform's call failed: what was attempted, on what, why, and what to do.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The accelerator that was asked for does not run guests here.
+    #[error("cannot run {machine} under {accelerator}: {reason}; use --accel auto, or see `virtmark doctor`")]
+    AcceleratorUnavailable {
+        /// The machine or probe.
+        machine: String,
+        /// The accelerator that was asked for.
+        accelerator: String,
+        /// What was found.
+        reason: String,
+    },
+    /// The agent stopped answering in the middle of a request.
+    #[error("the agent in {machine} stopped answering during {request}: {reason}{}", console_note(console))]
+    AgentLost {
+        /// The machine.
+        machine: String,
+        /// What was asked of it.
+        request: String,
+        /// What was seen.
+        reason: String,
+        /// The end of the machine's console output.
+        console: String,
+    },
+    /// The agent refused or failed a request.
+    #[error("the agent in {machine} could not {request}: {reason}")]
+    AgentRefused {
+        /// The machine.
+        machine: String,
+        /// What was asked of it.
+        request: String,
+        /// What it answered.
+        reason: String,
+    },
+    /// A disk of the host is full.
+    #[error("cannot write {}: no space left on device; free some space there, or choose another place with {remedy}", path.display())]
+    DiskFull {
+        /// What was written.
+        path: PathBuf,
+        /// The option or variable that chooses another place.
+        remedy: &'static str,
+    },
+    /// The guest kernel panicked.
+    #[error("the guest kernel of {machine} panicked{}", console_note(console))]
+    GuestPanic {
+        /// The machine.
+        machine: String,
+        /// The end of the machine's console output.
+        console: String,
+    },
+    /// The guest did not answer in time.
+    #[error(
+        "the guest of {machine} did not answer within {timeout:?}; give it longer with --timeout{}",
+        console_note(console)
+    )]
+    GuestSilent {
+        /// The machine.
+        machine: String,
+        /// How long was waited.
+        timeout: Duration,
+        /// The end of the machine's console output.
+        console: String,
+    },
+    /// The hypervisor is not installed, or is too old.
+    #[error("cannot run {program}: {reason}; {remedy}")]
+    HypervisorMissing {
+        /// The program that was looked for.
+        program: String,
+        /// What was found.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// An input or output operation of the host failed.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was attempted, on what.
+        action: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The kernel or initramfs is missing, or is not one.
+    #[error("cannot boot {}: {reason}; rebuild it with `virtmark image build tiny`", path.display())]
+    KernelInvalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The host has not enough memory for the machine.
+    #[error(
+        "no memory for {machine}: {wanted_bytes} bytes wanted, {reason}; use a smaller --memory or fewer machines"
+    )]
+    OutOfMemory {
+        /// The machine.
+        machine: String,
+        /// Guest memory asked for.
+        wanted_bytes: u64,
+        /// What was found.
+        reason: String,
+    },
+    /// The host refused access to something.
+    #[error("permission denied: cannot {action}; {remedy}")]
+    PermissionDenied {
+        /// What was attempted, on what.
+        action: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A request's own time limit passed.
+    #[error("{request} in {machine} did not end within {timeout:?}")]
+    Timeout {
+        /// The machine.
+        machine: String,
+        /// What was asked of it.
+        request: String,
+        /// Its limit.
+        timeout: Duration,
+    },
+    /// The platform lacks a capability.
+    #[error("{hypervisor} cannot do {capability}: {reason}")]
+    Unsupported {
+        /// The platform.
+        hypervisor: String,
+        /// What it lacks.
+        capability: Capability,
+        /// Why.
+        reason: String,
+    },
+    /// The VMM process ended by itself.
+    #[error("the VMM of {machine} ended by itself ({status}){}", console_note(output))]
+    VmmExited {
+        /// The machine.
+        machine: String,
+        /// How it ended.
+        status: String,
+        /// What it wrote on standard error, and the end of the machine's console output.
+        output: String,
+    },
+    /// A call that makes no sense in the machine's state.
+    #[error("cannot {action} {machine}: it is {state}")]
+    WrongState {
+        /// The machine.
+        machine: String,
+        /// What was attempted.
+        action: &'static str,
+        /// The state it is in.
+        state: String,
+    },
+}
+
+impl Error {
+    /// The class under which a scenario counts it.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::AcceleratorUnavailable { .. } => FailureClass::AcceleratorUnavailable,
+            Self::AgentLost { .. } => FailureClass::AgentLost,
+            Self::AgentRefused { .. } | Self::WrongState { .. } => FailureClass::Other,
+            Self::DiskFull { .. } => FailureClass::DiskFull,
+            Self::GuestPanic { .. } => FailureClass::GuestPanic,
+            Self::GuestSilent { .. } => FailureClass::GuestSilent,
+            Self::HypervisorMissing { .. } => FailureClass::HypervisorMissing,
+            Self::Io { source, .. } => io_class(source),
+            Self::KernelInvalid { .. } => FailureClass::KernelInvalid,
+            Self::OutOfMemory { .. } => FailureClass::OutOfMemory,
+            Self::PermissionDenied { .. } => FailureClass::PermissionDenied,
+            Self::Timeout { .. } => FailureClass::Timeout,
+            Self::Unsupported { .. } => FailureClass::Unsupported,
+            Self::VmmExited { .. } => FailureClass::VmmExited,
+        }
+    }
+
+    /// Wraps an input or output error with what was attempted, on what.
+    pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+}
+
+fn io_class(error: &io::Error) -> FailureClass {
+    match error.kind() {
+        io::ErrorKind::InvalidFilename => FailureClass::PathTooLong,
+        io::ErrorKind::OutOfMemory => FailureClass::OutOfMemory,
+        io::ErrorKind::PermissionDenied => FailureClass::PermissionDenied,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureClass::DiskFull,
+        io::ErrorKind::TimedOut => FailureClass::Timeout,
+        _ => FailureClass::Other,
+    }
+}
+
+/// The end of the console as an indented block; nothing where there was no output.
+fn console_note(console: &str) -> String {
+    let console = console.trim_end();
+    if console.is_empty() {
+        return String::new();
+    }
+    let indented: String = console.lines().map(|line| format!("\n  | {line}")).collect();
+    format!("; its last output was:{indented}")
+}

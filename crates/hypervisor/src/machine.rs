@@ -1,0 +1,140 @@
+//! What a platform and its machines can be asked to do.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use virtmark_model::{HypervisorFacts, Timeline};
+
+use crate::{Capabilities, Capability, Error, GuestLink, MachineSpec, Result};
+
+/// A platform that runs machines.
+pub trait Hypervisor: Send + Sync {
+    /// Name, version and accelerator, as they go on record.
+    fn facts(&self) -> &HypervisorFacts;
+
+    /// What it can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Makes a machine that has not started: everything it needs is there, and no guest instruction has run.
+    /// Phases: `prepare`, `spawn`.
+    fn create(&self, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)>;
+
+    /// Makes a running machine from a snapshot, in which the agent answers. Phases: `prepare`, `spawn`, `load`,
+    /// `connect`.
+    fn restore(&self, snapshot: &Snapshot, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
+        let _ = (snapshot, spec);
+        Err(self.unsupported(Capability::Restore))
+    }
+
+    /// The error for a capability it lacks.
+    fn unsupported(&self, capability: Capability) -> Error {
+        Error::Unsupported {
+            hypervisor: self.facts().name.clone(),
+            capability,
+            reason: self.capabilities().reason_absent(capability).unwrap_or("not implemented").into(),
+        }
+    }
+}
+
+/// One machine. Dropping it destroys it, whatever its state.
+pub trait Machine: Send {
+    /// Its name, for messages.
+    fn name(&self) -> &str;
+
+    /// What it is doing, as far as the platform knows without asking the guest.
+    fn state(&self) -> MachineState;
+
+    /// Starts it and waits until its agent answers. Phases: those the platform has of `firmware_kernel`, `init`,
+    /// `connect`.
+    fn start(&mut self) -> Result<Timeline>;
+
+    /// The way into its guest; fails unless it is running.
+    fn guest(&self) -> Result<Arc<dyn GuestLink>>;
+
+    /// Ends its execution; it is then stopped, and can only be destroyed. Phases: `stop`, and `force` when a graceful
+    /// stop passed its deadline.
+    fn stop(&mut self, mode: StopMode) -> Result<Timeline>;
+
+    /// Frees everything it holds on the host, killing it first if it still runs. Calling it again does nothing.
+    /// Phases: `destroy`.
+    fn destroy(&mut self) -> Result<Timeline>;
+
+    /// Stops its execution where it is. Phases: `pause`.
+    fn pause(&mut self) -> Result<Timeline>;
+
+    /// Continues its execution. Phases: `resume`.
+    fn resume(&mut self) -> Result<Timeline>;
+
+    /// Keeps its state in the directory `directory`, which is created; it goes on running afterwards. Phases:
+    /// `pause`, `save`, `resume`.
+    fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)>;
+
+    /// What it uses, as the host sees it.
+    fn usage(&self) -> Result<Usage>;
+
+    /// The end of its console output; empty where there is no console.
+    fn console_tail(&self) -> String;
+}
+
+/// What a machine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineState {
+    /// Made, and not started.
+    Created,
+    /// Gone; nothing of it is left on the host.
+    Destroyed,
+    /// Stopped where it is, able to continue.
+    Paused,
+    /// Executing.
+    Running,
+    /// Ended.
+    Stopped,
+}
+
+impl fmt::Display for MachineState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Created => "not started",
+            Self::Destroyed => "destroyed",
+            Self::Paused => "paused",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// How to end a machine's execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// At once, without the guest's help.
+    Forced,
+    /// Ask the guest, and force it when `deadline` has passed.
+    Graceful {
+        /// How long the guest may take.
+        deadline: Duration,
+    },
+}
+
+/// The kept state of a machine, in a directory of its own. It is plain files: whoever made it removes it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Where its files are.
+    pub directory: PathBuf,
+    /// Bytes they take on disk.
+    pub disk_bytes: u64,
+}
+
+/// What a machine uses, as the host sees it. What the host cannot tell is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time of the VMM, its guest's included.
+    pub cpu_ns: Option<u64>,
+    /// Resident set of the VMM.
+    pub rss_bytes: Option<u64>,
+    /// Resident set with shared pages divided among those who share them.
+    pub pss_bytes: Option<u64>,
+    /// Bytes on disk in files of this machine alone.
+    pub disk_bytes: Option<u64>,
+}

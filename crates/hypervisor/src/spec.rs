@@ -1,0 +1,36 @@
+//! What a machine is asked to be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use virtmark_model::ImageFacts;
+
+/// What a machine is asked to be. A platform gives it these things and nothing else.
+#[derive(Clone, Debug)]
+pub struct MachineSpec {
+    /// Short name for messages and labels; letters, digits and hyphens.
+    pub name: String,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Guest memory, in bytes.
+    pub memory_bytes: u64,
+    /// What it boots; `None` on platforms that boot nothing.
+    pub image: Option<BootImage>,
+    /// Added at the end of the kernel command line.
+    pub kernel_arguments: Vec<String>,
+    /// Whether snapshots of it will be taken, which some platforms must know beforehand.
+    pub snapshots: bool,
+    /// How long the guest may take to answer after start or restore.
+    pub ready_timeout: Duration,
+}
+
+/// What a machine boots: a kernel and an initramfs as files of the host.
+#[derive(Clone, Debug)]
+pub struct BootImage {
+    /// Kernel file, an ELF with a PVH entry or a bzImage.
+    pub kernel: PathBuf,
+    /// Initial RAM file system with the agent as `/init`.
+    pub initramfs: PathBuf,
+    /// What goes on record about it.
+    pub facts: ImageFacts,
+}

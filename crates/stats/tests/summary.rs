@@ -37,7 +37,9 @@ fn a_small_set_worked_by_hand() {
     assert_eq!((summary.outliers.high_severe, summary.outliers.total()), (1, 1));
     assert!(summary.p50.supported && !summary.p90.supported && !summary.p99.supported);
     let interval = summary.median_ci95.unwrap();
-    assert_eq!((interval.low, interval.high, interval.level), (2.0, 30.0, 0.95));
+    assert_eq!((interval.low, interval.high, interval.level), (2.0, 5.0, 0.95));
+    let exact = summary.median_ci95_exact.unwrap();
+    assert_eq!((exact.low, exact.high, exact.level), (2.0, 30.0, 0.95));
 }
 
 #[test]

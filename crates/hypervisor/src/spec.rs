@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use virtmark_image::Image;
 use virtmark_model::ImageFacts;
 
 /// What a machine is asked to be. A platform gives it these things and nothing else.
@@ -33,4 +34,22 @@ pub struct BootImage {
     pub initramfs: PathBuf,
     /// What goes on record about it.
     pub facts: ImageFacts,
+}
+
+impl BootImage {
+    /// What this image boots. The image must be held for as long as machines are made from it, so that nobody removes
+    /// its files.
+    pub fn of(image: &Image) -> Self {
+        Self {
+            kernel: image.kernel.clone(),
+            initramfs: image.initramfs.clone(),
+            facts: ImageFacts {
+                id: image.id.clone(),
+                name: image.name.clone(),
+                kernel_sha256: image.kernel_sha256.clone(),
+                initramfs_sha256: Some(image.initramfs_sha256.clone()),
+                kernel_release: Some(image.kernel_release.clone()),
+            },
+        }
+    }
 }

@@ -1,1 +1,127 @@
 //! QEMU machines: direct kernel start, QMP, snapshots that share memory.
+//!
+//! Each machine is one QEMU process that inherits its three connections as descriptors (control, console, agent):
+//! there are no sockets in the file system, so nothing can be left behind or be too long a path.
+
+mod boot;
+mod command_line;
+mod console;
+mod discover;
+mod failure;
+mod machine;
+pub mod probe;
+mod qmp;
+mod snapshot;
+mod vm;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use virtmark_host::rundir::RunDir;
+use virtmark_hypervisor::{
+    BootImage, Capabilities, Capability, Error, Hypervisor, Machine, MachineSpec, Result, Snapshot,
+};
+use virtmark_model::{Accelerator, HypervisorFacts, Timeline};
+
+pub use discover::Program;
+
+use crate::boot::BootPlan;
+use crate::machine::QemuMachine;
+use crate::probe::KvmState;
+use crate::vm::Platform;
+
+/// Which accelerator to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AcceleratorChoice {
+    /// KVM when a probe guest really runs under it, otherwise TCG.
+    #[default]
+    Auto,
+    /// KVM, or an error.
+    Kvm,
+    /// Software emulation.
+    Tcg,
+}
+
+/// What the driver needs to know beforehand.
+#[derive(Clone, Debug, Default)]
+pub struct QemuOptions {
+    /// The QEMU program; the one for this architecture from `PATH` when absent.
+    pub program: Option<PathBuf>,
+    /// Which accelerator to use.
+    pub accelerator: AcceleratorChoice,
+    /// Where findings about KVM are remembered.
+    pub cache: PathBuf,
+}
+
+/// QEMU on this host.
+pub struct Qemu {
+    capabilities: Capabilities,
+    facts: HypervisorFacts,
+    platform: Arc<Platform>,
+}
+
+impl Qemu {
+    /// Finds QEMU and decides on the accelerator, for which it may boot `image` once. Machines live in `run_dir`.
+    /// `notice` hears what takes long.
+    pub fn new(
+        options: &QemuOptions,
+        image: &BootImage,
+        run_dir: Arc<RunDir>,
+        notice: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
+        let program = Program::find(options.program.as_deref())?;
+        let (accelerator, reason) = match options.accelerator {
+            AcceleratorChoice::Tcg => (Accelerator::Tcg, "asked for with --accel tcg".to_owned()),
+            choice => {
+                let finding = probe::kvm(&program, image, &run_dir, &options.cache, notice)?;
+                match (finding.state, choice) {
+                    (KvmState::Usable, _) => (Accelerator::Kvm, finding.reason),
+                    (_, AcceleratorChoice::Auto) => (Accelerator::Tcg, finding.reason),
+                    (KvmState::Forbidden, _) => {
+                        return Err(Error::PermissionDenied {
+                            action: format!("use KVM: {}", finding.reason),
+                            remedy: "add your user to the group kvm, or use --accel auto".into(),
+                        });
+                    }
+                    _ => {
+                        return Err(Error::AcceleratorUnavailable {
+                            machine: "a machine".into(),
+                            accelerator: "kvm".into(),
+                            reason: finding.reason,
+                        });
+                    }
+                }
+            }
+        };
+        let facts = HypervisorFacts {
+            name: "qemu".into(),
+            version: program.version.clone(),
+            accelerator: Some(accelerator),
+            accelerator_reason: Some(reason),
+            configuration: Some(BootPlan::choose(accelerator, 1).summary()),
+        };
+        let capabilities =
+            Capabilities::all_except([(Capability::Migrate, "this driver does not move machines yet")]);
+        Ok(Self { capabilities, facts, platform: Arc::new(Platform { accelerator, program, run_dir }) })
+    }
+}
+
+impl Hypervisor for Qemu {
+    fn facts(&self) -> &HypervisorFacts {
+        &self.facts
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn create(&self, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
+        let (machine, timeline) = QemuMachine::create(Arc::clone(&self.platform), spec.clone())?;
+        Ok((Box::new(machine), timeline))
+    }
+
+    fn restore(&self, snapshot: &Snapshot, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
+        let (machine, timeline) = QemuMachine::restore(Arc::clone(&self.platform), snapshot, spec.clone())?;
+        Ok((Box::new(machine), timeline))
+    }
+}

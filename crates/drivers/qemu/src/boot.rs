@@ -1,0 +1,82 @@
+//! How a guest is started: machine type, CPU model and kernel arguments, for each accelerator.
+//!
+//! Chosen by measurement: `docs/boot.md` has the figures and the alternatives that lost.
+
+use virtmark_model::Accelerator;
+
+/// How a guest is started under one accelerator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BootPlan {
+    /// The value of `-machine`, without the accelerator.
+    pub(crate) machine: &'static str,
+    /// The value of `-cpu`.
+    pub(crate) cpu: &'static str,
+    /// Kernel arguments.
+    pub(crate) kernel_arguments: Vec<&'static str>,
+}
+
+/// Devices of the PC that no guest here uses.
+const PC: &str = "pc,usb=off,vmport=off,smbus=off,hpet=off";
+
+/// Wanted of every guest: quiet, except for a panic; the console on the serial port; a panic ends the machine.
+const COMMON: [&str; 5] = ["console=ttyS0", "quiet", "loglevel=1", "panic=-1", "random.trust_cpu=on"];
+
+/// Work at boot that emulation makes dear, and that no measurement needs: self-tests, mitigations (which emulation
+/// does not need), patching of lock prefixes, tracing of the kernel, checks of the clock.
+const EMULATED: [&str; 9] = [
+    "tsc=reliable",
+    "no_timer_check",
+    "mitigations=off",
+    "nokaslr",
+    "cryptomgr.notests",
+    "noreplace-smp",
+    "lsm=",
+    "audit=0",
+    "initcall_blacklist=init_kprobe_trace,crypto_kdf108_init,load_system_certificate_list",
+];
+
+/// Without ACPI there is no second CPU, no power button and no 0.2 s of table interpretation. Restarting is then the
+/// way to end: QEMU exits on it.
+const EMULATED_SINGLE: [&str; 4] = ["acpi=off", "pci=conf1", "reboot=t", "virtmark.shutdown=restart"];
+
+impl BootPlan {
+    /// The plan for a machine with this many virtual CPUs.
+    pub(crate) fn choose(accelerator: Accelerator, vcpus: u32) -> Self {
+        let mut kernel_arguments = COMMON.to_vec();
+        match accelerator {
+            Accelerator::Kvm => Self { machine: PC, cpu: "host", kernel_arguments },
+            Accelerator::Tcg => {
+                kernel_arguments.extend(EMULATED);
+                if vcpus == 1 {
+                    kernel_arguments.extend(EMULATED_SINGLE);
+                }
+                Self { machine: PC, cpu: "qemu64", kernel_arguments }
+            }
+        }
+    }
+
+    /// One line for the record.
+    pub(crate) fn summary(&self) -> String {
+        format!("machine {}, cpu {}, PVH direct kernel start", self.machine, self.cpu)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_cpus_keep_acpi_which_lists_them() {
+        let has = |vcpus, argument| {
+            BootPlan::choose(Accelerator::Tcg, vcpus).kernel_arguments.contains(&argument)
+        };
+        assert!(has(1, "acpi=off"));
+        assert!(!has(2, "acpi=off"));
+    }
+
+    #[test]
+    fn hardware_guests_keep_their_mitigations() {
+        let plan = BootPlan::choose(Accelerator::Kvm, 1);
+        assert!(!plan.kernel_arguments.contains(&"mitigations=off"));
+    }
+}

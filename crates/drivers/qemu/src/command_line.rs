@@ -1,0 +1,186 @@
+//! The command line of one QEMU process: what the specification asks for, and nothing else.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use virtmark_hypervisor::{BootImage, MachineSpec};
+use virtmark_model::Accelerator;
+
+use crate::boot::BootPlan;
+
+/// Where guest memory lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Memory<'a> {
+    /// In QEMU's own anonymous memory.
+    Anonymous,
+    /// In a file that others can map: an inherited descriptor.
+    Shared(RawFd),
+    /// In private pages over a file that is never written: what is not touched stays shared with other machines.
+    PrivateOver(&'a Path),
+}
+
+/// Descriptors that QEMU inherits, each one end of a socket pair.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sockets {
+    /// The agent's virtio-serial port.
+    pub(crate) agent: RawFd,
+    /// The serial console.
+    pub(crate) console: RawFd,
+    /// The control connection.
+    pub(crate) qmp: RawFd,
+}
+
+/// Everything that decides a QEMU process.
+#[derive(Debug)]
+pub(crate) struct CommandLine<'a> {
+    pub(crate) accelerator: Accelerator,
+    pub(crate) image: &'a BootImage,
+    pub(crate) incoming: bool,
+    pub(crate) memory: Memory<'a>,
+    pub(crate) plan: &'a BootPlan,
+    pub(crate) sockets: Sockets,
+    pub(crate) spec: &'a MachineSpec,
+}
+
+/// The name of the agent's port inside the guest.
+pub(crate) const AGENT_PORT: &str = "virtmark.agent";
+
+impl CommandLine<'_> {
+    /// The arguments, program name not included.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        arguments.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot").flag("-S");
+        arguments.option("-display", "none");
+        arguments.option("-name", format!("{},debug-threads=on", escaped(&self.spec.name)));
+        arguments.option("-accel", self.accelerator.to_string());
+        arguments.option("-cpu", self.plan.cpu);
+        arguments.option("-smp", self.spec.vcpus.to_string());
+        self.memory_arguments(&mut arguments);
+        self.boot_arguments(&mut arguments);
+        let Sockets { agent, console, qmp } = self.sockets;
+        arguments.option("-chardev", format!("socket,id=qmp,fd={qmp}"));
+        arguments.option("-mon", "chardev=qmp,mode=control");
+        arguments.option("-chardev", format!("socket,id=console,fd={console}"));
+        arguments.option("-serial", "chardev:console");
+        arguments.option("-chardev", format!("socket,id=agent,fd={agent}"));
+        arguments.option("-device", "virtio-serial-pci,id=serial,max_ports=2");
+        arguments.option("-device", format!("virtserialport,bus=serial.0,chardev=agent,name={AGENT_PORT}"));
+        if self.incoming {
+            arguments.option("-incoming", "defer");
+        }
+        arguments.0
+    }
+
+    fn memory_arguments(&self, arguments: &mut Arguments) {
+        let bytes = self.spec.memory_bytes;
+        let (path, share) = match self.memory {
+            Memory::Anonymous => {
+                arguments.option("-machine", self.plan.machine).option("-m", format!("{bytes}B"));
+                return;
+            }
+            Memory::Shared(fd) => (OsString::from(format!("/proc/self/fd/{fd}")), "on"),
+            Memory::PrivateOver(path) => (escaped_path(path), "off"),
+        };
+        arguments.option("-machine", format!("{},memory-backend=memory", self.plan.machine));
+        arguments.option("-m", format!("{bytes}B"));
+        let mut object =
+            OsString::from(format!("memory-backend-file,id=memory,size={bytes}B,share={share},mem-path="));
+        object.push(path);
+        arguments.option("-object", object);
+    }
+
+    fn boot_arguments(&self, arguments: &mut Arguments) {
+        let kernel_arguments: Vec<&str> = self
+            .plan
+            .kernel_arguments
+            .iter()
+            .copied()
+            .chain(self.spec.kernel_arguments.iter().map(String::as_str))
+            .collect();
+        arguments.option("-kernel", &self.image.kernel);
+        arguments.option("-initrd", &self.image.initramfs);
+        arguments.option("-append", kernel_arguments.join(" "));
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.0.push(name.into());
+        self
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
+        self.0.push(name.into());
+        self.0.push(value.into());
+        self
+    }
+}
+
+/// QEMU separates options by commas; a comma inside a value is written twice.
+fn escaped(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+fn escaped_path(path: &Path) -> OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let doubled = path.as_os_str().as_bytes().iter().flat_map(|byte| {
+        std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 })
+    });
+    OsString::from_vec(doubled.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use virtmark_model::ImageFacts;
+
+    fn line(memory: Memory<'_>, incoming: bool) -> String {
+        let spec = MachineSpec {
+            name: "a,b".into(),
+            vcpus: 2,
+            memory_bytes: 256 << 20,
+            image: None,
+            kernel_arguments: vec!["workload_duration=15".into()],
+            snapshots: false,
+            ready_timeout: Duration::from_secs(1),
+        };
+        let image =
+            BootImage { kernel: "/k".into(), initramfs: "/i".into(), facts: ImageFacts::default() };
+        let command_line = CommandLine {
+            accelerator: Accelerator::Tcg,
+            image: &image,
+            incoming,
+            memory,
+            plan: &BootPlan::choose(Accelerator::Tcg, 2),
+            sockets: Sockets { agent: 5, console: 4, qmp: 3 },
+            spec: &spec,
+        };
+        let arguments = command_line.arguments();
+        arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_machine_has_what_was_asked_for_and_no_default_devices() {
+        let line = line(Memory::Anonymous, false);
+        assert!(line.starts_with("-nodefaults -no-user-config -no-reboot -S "), "{line}");
+        assert!(line.contains("-name a,,b,debug-threads=on -accel tcg "), "{line}");
+        assert!(line.contains("-smp 2 "), "{line}");
+        assert!(line.contains("-m 268435456B "), "{line}");
+        assert!(line.contains(" workload_duration=15 "), "{line}");
+        assert!(!line.contains("memory-backend") && !line.contains("-incoming"), "{line}");
+    }
+
+    #[test]
+    fn memory_is_shared_for_snapshots_and_private_over_them() {
+        let shared = line(Memory::Shared(9), false);
+        assert!(shared.contains("share=on,mem-path=/proc/self/fd/9 "), "{shared}");
+        let private = line(Memory::PrivateOver(Path::new("/s,n/memory")), true);
+        assert!(private.contains("share=off,mem-path=/s,,n/memory "), "{private}");
+        assert!(private.ends_with("-incoming defer"), "{private}");
+    }
+}

@@ -1,0 +1,240 @@
+//! QEMU as a platform's machine.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use virtmark_hypervisor::{
+    BootImage, Error, GuestLink, Machine, MachineSpec, MachineState, Result, Snapshot, StopMode, Usage,
+};
+use virtmark_model::{Stopwatch, Timeline};
+
+use crate::boot::BootPlan;
+use crate::snapshot::{Files, Manifest, allocated_bytes, copy_memory};
+use crate::vm::{Origin, Platform, Vm};
+
+/// How long a killed process may take to go.
+const KILL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One QEMU machine.
+pub(crate) struct QemuMachine {
+    platform: Arc<Platform>,
+    spec: MachineSpec,
+    plan: BootPlan,
+    state: MachineState,
+    /// Absent once destroyed.
+    vm: Option<Vm>,
+}
+
+impl QemuMachine {
+    /// A machine that has not executed anything. Phases: `prepare`, `spawn`.
+    pub(crate) fn create(platform: Arc<Platform>, spec: MachineSpec) -> Result<(Self, Timeline)> {
+        let mut watch = Stopwatch::start();
+        let plan = BootPlan::choose(platform.accelerator, spec.vcpus);
+        let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, &Origin::Boot, &mut watch)?;
+        Ok((Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) }, watch.finish()))
+    }
+
+    /// A running machine that goes on where `snapshot` was taken. Phases: `prepare`, `spawn`, `load`, `connect`.
+    pub(crate) fn restore(
+        platform: Arc<Platform>,
+        snapshot: &Snapshot,
+        spec: MachineSpec,
+    ) -> Result<(Self, Timeline)> {
+        let mut watch = Stopwatch::start();
+        let plan = BootPlan::choose(platform.accelerator, spec.vcpus);
+        let files = Files::in_directory(&snapshot.directory);
+        let manifest = files.open()?;
+        manifest.check(&platform.program.version, platform.accelerator, plan.machine, &spec)?;
+        let state = File::open(files.device_state())
+            .map_err(Error::io(format!("open {}", files.device_state().display())))?;
+        let memory = manifest.memory_in_file.then(|| files.memory());
+        let origin = Origin::Restore(memory.as_deref());
+        let mut vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, &origin, &mut watch)?;
+        vm.transfer("migrate-incoming", &state)?;
+        watch.mark("load");
+        vm.go()?;
+        let deadline = Instant::now() + spec.ready_timeout;
+        vm.link.reconnect(deadline).map_err(|_| vm.why_silent(spec.ready_timeout))?;
+        watch.mark("connect");
+        Ok((Self { platform, spec, plan, state: MachineState::Running, vm: Some(vm) }, watch.finish()))
+    }
+
+    fn vm(&self, action: &'static str) -> Result<&Vm> {
+        self.vm.as_ref().ok_or_else(|| self.wrong_state(action))
+    }
+
+    /// The process of a machine that is in `wanted`.
+    fn vm_in(&mut self, wanted: MachineState, action: &'static str) -> Result<&mut Vm> {
+        let error = self.wrong_state(action);
+        match &mut self.vm {
+            Some(vm) if self.state == wanted => Ok(vm),
+            _ => Err(error),
+        }
+    }
+
+    fn wrong_state(&self, action: &'static str) -> Error {
+        Error::WrongState { machine: self.spec.name.clone(), action, state: self.state.to_string() }
+    }
+
+    fn save(&mut self, directory: &Path) -> Result<Snapshot> {
+        let manifest = Manifest {
+            format: 0,
+            qemu_version: self.platform.program.version.clone(),
+            accelerator: self.platform.accelerator,
+            machine: self.plan.machine.into(),
+            vcpus: self.spec.vcpus,
+            memory_bytes: self.spec.memory_bytes,
+            memory_in_file: self.vm("snapshot")?.memory.is_some(),
+            device_state_bytes: 0,
+        };
+        let files = Files::create(directory)?;
+        let vm = self.vm_in(MachineState::Running, "snapshot")?;
+        let state = File::create_new(files.device_state())
+            .map_err(Error::io(format!("create {}", files.device_state().display())))?;
+        vm.transfer("migrate", &state)?;
+        if let Some(memory) = &vm.memory {
+            copy_memory(memory, &files.memory(), manifest.memory_bytes)
+                .map_err(Error::io(format!("write guest memory to {}", files.memory().display())))?;
+        }
+        files.seal(manifest)
+    }
+}
+
+impl Machine for QemuMachine {
+    fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    fn state(&self) -> MachineState {
+        match &self.vm {
+            Some(vm) if self.state != MachineState::Stopped && !vm.runs() => MachineState::Stopped,
+            _ => self.state,
+        }
+    }
+
+    fn start(&mut self) -> Result<Timeline> {
+        let mut watch = Stopwatch::start();
+        let timeout = self.spec.ready_timeout;
+        let vm = self.vm_in(MachineState::Created, "start")?;
+        vm.go()?;
+        vm.wait_booted(timeout, &mut watch)?;
+        self.state = MachineState::Running;
+        Ok(watch.finish())
+    }
+
+    fn guest(&self) -> Result<Arc<dyn GuestLink>> {
+        match &self.vm {
+            Some(vm) if self.state == MachineState::Running => Ok(vm.link.clone()),
+            _ => Err(self.wrong_state("reach the guest of")),
+        }
+    }
+
+    fn stop(&mut self, mode: StopMode) -> Result<Timeline> {
+        let mut watch = Stopwatch::start();
+        let running = self.state == MachineState::Running;
+        let vm = match &self.vm {
+            Some(vm) if matches!(self.state, MachineState::Running | MachineState::Paused) => vm,
+            _ => return Err(self.wrong_state("stop")),
+        };
+        let mut gone = false;
+        if let (StopMode::Graceful { deadline }, true) = (mode, running) {
+            let until = Instant::now() + deadline;
+            // A guest that cannot be asked is forced.
+            gone = vm.link.shutdown().is_ok()
+                && vm.wait_exit(until.saturating_duration_since(Instant::now())).is_some();
+            watch.mark("stop");
+        }
+        if !gone {
+            vm.kill(KILL_TIMEOUT);
+            watch.mark("force");
+        }
+        self.state = MachineState::Stopped;
+        Ok(watch.finish())
+    }
+
+    fn destroy(&mut self) -> Result<Timeline> {
+        let mut watch = Stopwatch::start();
+        if let Some(vm) = self.vm.take() {
+            self.state = MachineState::Destroyed;
+            vm.remove(&self.platform.run_dir)?;
+        }
+        watch.mark("destroy");
+        Ok(watch.finish())
+    }
+
+    fn pause(&mut self) -> Result<Timeline> {
+        let mut watch = Stopwatch::start();
+        self.vm_in(MachineState::Running, "pause")?.hold()?;
+        self.state = MachineState::Paused;
+        watch.mark("pause");
+        Ok(watch.finish())
+    }
+
+    fn resume(&mut self) -> Result<Timeline> {
+        let mut watch = Stopwatch::start();
+        self.vm_in(MachineState::Paused, "resume")?.go()?;
+        self.state = MachineState::Running;
+        watch.mark("resume");
+        Ok(watch.finish())
+    }
+
+    fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)> {
+        let mut watch = Stopwatch::start();
+        self.vm_in(MachineState::Running, "snapshot")?.hold()?;
+        watch.mark("pause");
+        let saved = self.save(directory);
+        watch.mark("save");
+        // Whether or not it could be kept, the machine goes on.
+        self.vm_in(MachineState::Running, "resume")?.go()?;
+        watch.mark("resume");
+        match saved {
+            Ok(snapshot) => Ok((snapshot, watch.finish())),
+            Err(error) => {
+                // What was written is of no use; the first error is the one that matters.
+                let _ = std::fs::remove_dir_all(directory);
+                Err(error)
+            }
+        }
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        let vm = self.vm("measure")?;
+        let process = vm.process_usage();
+        Ok(Usage {
+            cpu_ns: process.map(|usage| usage.cpu_ns),
+            rss_bytes: process.map(|usage| usage.rss_bytes),
+            pss_bytes: process.and_then(|usage| usage.pss_bytes),
+            disk_bytes: allocated_bytes(vm.directory()).ok(),
+        })
+    }
+
+    fn console_tail(&self) -> String {
+        self.vm.as_ref().map(|vm| vm.console.tail()).unwrap_or_default()
+    }
+}
+
+impl Drop for QemuMachine {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the run directory removes what stays.
+        let _ = self.destroy();
+    }
+}
+
+fn image_of(spec: &MachineSpec) -> Result<&BootImage> {
+    let image = spec.image.as_ref().ok_or_else(|| Error::KernelInvalid {
+        path: "(no image)".into(),
+        reason: format!("{} was given nothing to boot", spec.name),
+    })?;
+    for path in [&image.kernel, &image.initramfs] {
+        let found = File::open(path).and_then(|file| file.metadata());
+        let reason = match found {
+            Ok(metadata) if metadata.is_file() && metadata.len() > 0 => continue,
+            Ok(_) => "it is not a file with content".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        return Err(Error::KernelInvalid { path: path.clone(), reason });
+    }
+    Ok(image)
+}

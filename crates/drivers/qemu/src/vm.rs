@@ -1,0 +1,330 @@
+//! One QEMU process with its three connections: control, console, agent.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use virtmark_host::process::{Child, ProcessError, Spawn, Stream, describe_exit};
+use virtmark_host::rundir::{RunDir, RunDirError};
+use virtmark_hypervisor::link::AgentLink;
+use virtmark_hypervisor::{BootImage, Error, MachineSpec, Result};
+use virtmark_model::{Accelerator, Stopwatch};
+
+use crate::boot::BootPlan;
+use crate::command_line::{CommandLine, Memory, Sockets};
+use crate::console::Console;
+use crate::discover::Program;
+use crate::failure::Death;
+use crate::qmp::{Qmp, QmpError};
+
+/// How long QEMU may take for anything that does not depend on the guest.
+pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an exit may take to show after a connection has closed.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
+
+/// Where a new machine's memory comes from.
+#[derive(Debug)]
+pub(crate) enum Origin<'a> {
+    /// A fresh boot; memory in a file if snapshots will be taken.
+    Boot,
+    /// A snapshot's memory file, or none when the snapshot keeps memory in its stream.
+    Restore(Option<&'a Path>),
+}
+
+/// What is the same for all machines of one driver.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    pub(crate) accelerator: Accelerator,
+    /// All the memory that the host, or virtmark's cgroup, has.
+    pub(crate) memory_limit_bytes: u64,
+    pub(crate) program: Program,
+    pub(crate) run_dir: Arc<RunDir>,
+}
+
+/// One QEMU process, its guest stopped until [`Vm::go`].
+pub(crate) struct Vm {
+    pub(crate) link: Arc<AgentLink>,
+    pub(crate) console: Console,
+    /// Guest memory, when it is in a file of its own that is shared with QEMU.
+    pub(crate) memory: Option<File>,
+    qmp: Qmp,
+    child: Child,
+    directory: PathBuf,
+    accelerator: Accelerator,
+    kernel: PathBuf,
+    memory_bytes: u64,
+    name: String,
+}
+
+impl Vm {
+    /// Starts QEMU and waits until it takes commands. Marks `prepare` and `spawn`.
+    pub(crate) fn launch(
+        platform: &Platform,
+        spec: &MachineSpec,
+        image: &BootImage,
+        plan: &BootPlan,
+        origin: &Origin<'_>,
+        watch: &mut Stopwatch,
+    ) -> Result<Self> {
+        check_memory(spec, platform.memory_limit_bytes)?;
+        let directory = platform.run_dir.machine_dir(&spec.name).map_err(|error| run_dir_error(&error))?;
+        let (qmp_ours, qmp_theirs) = socket_pair("control")?;
+        let (console_ours, console_theirs) = socket_pair("console")?;
+        let (agent_ours, agent_theirs) = socket_pair("agent")?;
+        let memory = match origin {
+            Origin::Boot if spec.snapshots => Some(memory_file(spec)?),
+            Origin::Boot | Origin::Restore(_) => None,
+        };
+
+        let mut spawn = Spawn::new(spec.name.clone(), &platform.program.path);
+        let sockets = Sockets {
+            agent: spawn.pass_fd(agent_theirs.into()),
+            console: spawn.pass_fd(console_theirs.into()),
+            qmp: spawn.pass_fd(qmp_theirs.into()),
+        };
+        let memory_kind = match (&memory, origin) {
+            (Some(file), _) => Memory::Shared(spawn.pass_fd(duplicate(file)?)),
+            (None, Origin::Restore(Some(path))) => Memory::PrivateOver(path),
+            (None, Origin::Boot | Origin::Restore(None)) => Memory::Anonymous,
+        };
+        let command_line = CommandLine {
+            accelerator: platform.accelerator,
+            image,
+            incoming: matches!(origin, Origin::Restore(_)),
+            memory: memory_kind,
+            plan,
+            sockets,
+            spec,
+        };
+        spawn.args(command_line.arguments()).current_dir(&directory);
+        spawn.stderr(Stream::File(directory.join("stderr")));
+        let console = Console::start(console_ours, &directory.join("console"))
+            .map_err(Error::io(format!("read the console of {}", spec.name)))?;
+        let link = AgentLink::connect(agent_ours, &spec.name, console.tail_source())?;
+        watch.mark("prepare");
+
+        let child = spawn.start(&platform.run_dir).map_err(|error| start_error(platform, &error))?;
+        let dead = |status: String| death(platform.accelerator, spec, image, &console, &directory, status);
+        let qmp = match Qmp::negotiate(qmp_ours, QMP_TIMEOUT) {
+            Ok(qmp) => qmp,
+            Err(error) => {
+                return Err(match child.wait_timeout(EXIT_GRACE) {
+                    Some(status) => dead(describe_exit(status)),
+                    None => dead(format!("it still runs, but {error}")),
+                });
+            }
+        };
+        watch.mark("spawn");
+        Ok(Self {
+            link: Arc::new(link),
+            console,
+            memory,
+            qmp,
+            child,
+            directory,
+            accelerator: platform.accelerator,
+            kernel: image.kernel.clone(),
+            memory_bytes: spec.memory_bytes,
+            name: spec.name.clone(),
+        })
+    }
+
+    /// Lets the guest execute.
+    pub(crate) fn go(&mut self) -> Result<()> {
+        self.command("cont", json!({})).map(drop)
+    }
+
+    /// Stops the guest where it is.
+    pub(crate) fn hold(&mut self) -> Result<()> {
+        self.command("stop", json!({})).map(drop)
+    }
+
+    /// Waits until the agent answers after a boot. Marks `firmware_kernel`, `init` and `connect`.
+    pub(crate) fn wait_booted(&self, timeout: Duration, watch: &mut Stopwatch) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        let observed = self.console.wait_init(deadline);
+        let Some(init_at) = observed.init_at else {
+            return Err(self.why_silent(timeout));
+        };
+        watch.mark_at("firmware_kernel", init_at);
+        let ready = self.link.wait_ready(deadline).map_err(|_| self.why_silent(timeout))?;
+        watch.mark_at("init", ready.first_frame_at);
+        watch.mark_at("connect", ready.connected_at);
+        Ok(())
+    }
+
+    /// Runs a QMP command.
+    pub(crate) fn command(&mut self, command: &str, arguments: Value) -> Result<Value> {
+        let answer = self.qmp.execute(command, arguments, QMP_TIMEOUT);
+        answer.map_err(|error| self.qmp_error(&error))
+    }
+
+    /// Migrates to or from a file: `command` is `migrate` or `migrate-incoming`. Memory that is shared stays where it
+    /// is. Waits until it has completed.
+    pub(crate) fn transfer(&mut self, command: &str, state: &File) -> Result<()> {
+        let capabilities = json!([
+            { "capability": "x-ignore-shared", "state": true },
+            { "capability": "events", "state": true },
+        ]);
+        self.command("migrate-set-capabilities", json!({ "capabilities": capabilities }))?;
+        self.qmp.hand_over("state", state.as_fd(), QMP_TIMEOUT).map_err(|error| self.qmp_error(&error))?;
+        self.command(command, json!({ "uri": "fd:state" }))?;
+        let finished = self.qmp.wait_event("migration", QMP_TIMEOUT, |event| {
+            event.name == "MIGRATION"
+                && matches!(event.data["status"].as_str(), Some("completed" | "failed" | "cancelled"))
+        });
+        let event = finished.map_err(|error| self.qmp_error(&error))?;
+        if event.data["status"] == "completed" {
+            return Ok(());
+        }
+        let reason = self
+            .command("query-migrate", json!({}))
+            .ok()
+            .and_then(|answer| answer["error-desc"].as_str().map(str::to_owned))
+            .unwrap_or_else(|| format!("the migration {}", event.data["status"]));
+        Err(Error::io(format!("{command} the state of {}", self.name))(std::io::Error::other(reason)))
+    }
+
+    /// How the process ended, if it ends within `timeout`.
+    pub(crate) fn wait_exit(&self, timeout: Duration) -> Option<String> {
+        self.child.wait_timeout(timeout).map(describe_exit)
+    }
+
+    /// Whether the process runs.
+    pub(crate) fn runs(&self) -> bool {
+        self.child.try_wait().is_none()
+    }
+
+    /// What the process uses.
+    pub(crate) fn process_usage(&self) -> Option<virtmark_host::process::ProcessUsage> {
+        self.child.usage()
+    }
+
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Why the guest has not answered: QEMU ended, the guest panicked, or neither.
+    pub(crate) fn why_silent(&self, timeout: Duration) -> Error {
+        if self.console.observed().panicked {
+            // What explains a panic is printed before and after the line that names it.
+            self.console.wait_closed(Instant::now() + EXIT_GRACE);
+            return Error::GuestPanic { machine: self.name.clone(), console: self.console.tail() };
+        }
+        if self.console.observed().closed || !self.runs() {
+            return self.exit_error();
+        }
+        Error::GuestSilent { machine: self.name.clone(), timeout, console: self.console.tail() }
+    }
+
+    /// The error for a process that ended by itself.
+    pub(crate) fn exit_error(&self) -> Error {
+        self.console.wait_closed(Instant::now() + EXIT_GRACE);
+        if self.console.observed().panicked {
+            return Error::GuestPanic { machine: self.name.clone(), console: self.console.tail() };
+        }
+        let status = self.wait_exit(EXIT_GRACE).unwrap_or_else(|| "it closed its connections".into());
+        Death {
+            accelerator: self.accelerator.to_string(),
+            console: self.console.tail(),
+            directory: &self.directory,
+            kernel: &self.kernel,
+            machine: &self.name,
+            memory_bytes: self.memory_bytes,
+            status,
+            stderr: fs::read_to_string(self.directory.join("stderr")).unwrap_or_default(),
+        }
+        .classify()
+    }
+
+    fn qmp_error(&self, error: &QmpError) -> Error {
+        match error {
+            QmpError::Closed => self.exit_error(),
+            other => Error::io(format!("control {}", self.name))(std::io::Error::other(other.to_string())),
+        }
+    }
+
+    /// Kills the process if it still runs, and removes its files.
+    pub(crate) fn remove(self, run_dir: &RunDir) -> Result<()> {
+        self.link.close();
+        self.child.kill_group();
+        self.child.wait();
+        drop(self.console);
+        run_dir.remove_machine(&self.name).map_err(|error| run_dir_error(&error))
+    }
+
+    /// Ends the process at once.
+    pub(crate) fn kill(&self, timeout: Duration) {
+        self.child.kill_group();
+        self.child.wait_timeout(timeout);
+    }
+}
+
+/// The error for a QEMU process that ended before it took commands.
+fn death(
+    accelerator: Accelerator,
+    spec: &MachineSpec,
+    image: &BootImage,
+    console: &Console,
+    directory: &Path,
+    status: String,
+) -> Error {
+    Death {
+        accelerator: accelerator.to_string(),
+        console: console.tail(),
+        directory,
+        kernel: &image.kernel,
+        machine: &spec.name,
+        memory_bytes: spec.memory_bytes,
+        status,
+        stderr: fs::read_to_string(directory.join("stderr")).unwrap_or_default(),
+    }
+    .classify()
+}
+
+/// Refuses a machine that is larger than the host: QEMU would start it, and the kernel kill something later.
+fn check_memory(spec: &MachineSpec, limit_bytes: u64) -> Result<()> {
+    if spec.memory_bytes <= limit_bytes {
+        return Ok(());
+    }
+    Err(Error::OutOfMemory {
+        machine: spec.name.clone(),
+        wanted_bytes: spec.memory_bytes,
+        reason: format!("{limit_bytes} bytes is all that this host or its cgroup has"),
+    })
+}
+
+/// An unnamed file for guest memory: it is gone with the last process that has it open.
+fn memory_file(spec: &MachineSpec) -> Result<File> {
+    let make = || -> std::io::Result<File> {
+        let file = File::from(rustix::fs::memfd_create("guest-memory", rustix::fs::MemfdFlags::CLOEXEC)?);
+        file.set_len(spec.memory_bytes)?;
+        Ok(file)
+    };
+    make().map_err(Error::io(format!("make a memory file for {}", spec.name)))
+}
+
+fn duplicate(file: &File) -> Result<OwnedFd> {
+    file.try_clone().map(OwnedFd::from).map_err(Error::io("duplicate the descriptor of a memory file"))
+}
+
+fn socket_pair(what: &str) -> Result<(UnixStream, UnixStream)> {
+    UnixStream::pair().map_err(Error::io(format!("make a socket pair for the {what} connection")))
+}
+
+fn run_dir_error(error: &RunDirError) -> Error {
+    Error::io("keep a machine's files")(std::io::Error::other(error.to_string()))
+}
+
+fn start_error(platform: &Platform, error: &ProcessError) -> Error {
+    Error::HypervisorMissing {
+        program: platform.program.path.display().to_string(),
+        reason: error.to_string(),
+        remedy: "see `virtmark doctor`".into(),
+    }
+}

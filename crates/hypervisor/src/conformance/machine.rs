@@ -1,0 +1,199 @@
+//! Checks of a machine's life.
+
+use std::time::Duration;
+
+use virtmark_model::{FailureClass, Timeline};
+
+use super::{Check, Failure, Finding, Subject, Test, ensure, spec, started};
+use crate::{Capability, Command, Error, GuestLink, Machine, MachineSpec, MachineState, StopMode};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check { name: "facts_are_stated", needs: &[], test: Test::Alone(facts_are_stated) },
+    Check { name: "created_is_not_started", needs: &[], test: Test::Alone(created_is_not_started) },
+    Check { name: "phases_are_contiguous", needs: &[], test: Test::Alone(phases_are_contiguous) },
+    Check {
+        name: "boot_has_a_kernel_phase",
+        needs: &[Capability::KernelBoot],
+        test: Test::Alone(boot_has_a_kernel_phase),
+    },
+    Check { name: "two_machines_are_apart", needs: &[], test: Test::Alone(two_machines_are_apart) },
+    Check {
+        name: "graceful_stop_is_the_guest's",
+        needs: &[Capability::GracefulStop],
+        test: Test::Alone(graceful_stop),
+    },
+    Check { name: "forced_stop_needs_no_guest", needs: &[], test: Test::Alone(forced_stop) },
+    Check { name: "dropping_destroys", needs: &[], test: Test::Alone(dropping_destroys) },
+    Check {
+        name: "memory_beyond_the_host_is_refused",
+        needs: &[Capability::KernelBoot],
+        test: Test::Alone(memory_beyond_the_host),
+    },
+    Check {
+        name: "paused_machines_continue",
+        needs: &[Capability::PauseResume],
+        test: Test::Running(paused_machines_continue),
+    },
+    Check {
+        name: "usage_grows_with_work",
+        needs: &[Capability::ResourceUsage],
+        test: Test::Running(usage_grows_with_work),
+    },
+    Check {
+        name: "snapshots_restore_to_the_same_guest",
+        needs: &[Capability::Snapshot, Capability::Restore],
+        test: Test::Alone(snapshots_restore),
+    },
+];
+
+const STOP: StopMode = StopMode::Graceful { deadline: Duration::from_secs(30) };
+
+fn facts_are_stated(subject: &Subject<'_>) -> Finding {
+    let facts = subject.hypervisor.facts();
+    ensure!(!facts.name.is_empty() && !facts.version.is_empty(), "name or version is empty: {facts:?}");
+    Ok(())
+}
+
+fn created_is_not_started(subject: &Subject<'_>) -> Finding {
+    let (mut machine, timeline) = subject.hypervisor.create(&spec(subject, "created"))?;
+    ensure!(names(&timeline) == ["prepare", "spawn"], "phases of create are {:?}", names(&timeline));
+    ensure!(machine.state() == MachineState::Created, "its state is {}", machine.state());
+    ensure!(machine.guest().is_err(), "its guest can be reached before the start");
+    machine.destroy()?;
+    ensure!(machine.state() == MachineState::Destroyed, "destroyed, its state is {}", machine.state());
+    machine.destroy()?;
+    ensure!(matches!(machine.start(), Err(Error::WrongState { .. })), "a destroyed machine can be started");
+    Ok(())
+}
+
+fn phases_are_contiguous(subject: &Subject<'_>) -> Finding {
+    let (mut machine, mut timeline) = subject.hypervisor.create(&spec(subject, "phases"))?;
+    timeline.extend(machine.start()?);
+    let mut end_ns = 0;
+    for phase in &timeline.phases {
+        ensure!(phase.start_ns == end_ns, "{} starts at {} instead of {end_ns}", phase.name, phase.start_ns);
+        end_ns += phase.duration_ns;
+    }
+    let names = names(&timeline);
+    ensure!(names.ends_with(&["init", "connect"]), "the last phases are {names:?}");
+    ensure!(matches!(machine.start(), Err(Error::WrongState { .. })), "a running machine can be started");
+    Ok(())
+}
+
+fn boot_has_a_kernel_phase(subject: &Subject<'_>) -> Finding {
+    let (mut machine, _) = subject.hypervisor.create(&spec(subject, "kernel"))?;
+    let timeline = machine.start()?;
+    ensure!(
+        timeline.phase_ns("firmware_kernel").is_some_and(|ns| ns > 0),
+        "phases are {:?}",
+        names(&timeline)
+    );
+    Ok(())
+}
+
+fn two_machines_are_apart(subject: &Subject<'_>) -> Finding {
+    let first = started(subject, "first")?;
+    let mut second = started(subject, "second")?;
+    second.destroy()?;
+    let output = first.guest()?.exec(&Command::shell("echo alive"))?;
+    ensure!(
+        output.stdout == b"alive\n",
+        "the first answered {:?} after the second was destroyed",
+        output.stdout
+    );
+    Ok(())
+}
+
+fn graceful_stop(subject: &Subject<'_>) -> Finding {
+    let mut machine = started(subject, "graceful")?;
+    let timeline = machine.stop(STOP)?;
+    ensure!(timeline.phase_ns("force").is_none(), "it had to be forced");
+    is_stopped(&*machine)
+}
+
+fn forced_stop(subject: &Subject<'_>) -> Finding {
+    let mut machine = started(subject, "forced")?;
+    machine.stop(StopMode::Forced)?;
+    is_stopped(&*machine)
+}
+
+fn is_stopped(machine: &dyn Machine) -> Finding {
+    ensure!(machine.state() == MachineState::Stopped, "its state is {}", machine.state());
+    ensure!(machine.guest().is_err(), "its guest can still be reached");
+    Ok(())
+}
+
+fn dropping_destroys(subject: &Subject<'_>) -> Finding {
+    drop(started(subject, "dropped")?);
+    let remains: Vec<String> =
+        (subject.remains)().into_iter().filter(|name| name.contains("conformance-dropped")).collect();
+    ensure!(remains.is_empty(), "left: {remains:?}");
+    Ok(())
+}
+
+fn memory_beyond_the_host(subject: &Subject<'_>) -> Finding {
+    let spec = MachineSpec { memory_bytes: 1 << 50, ..spec(subject, "huge") };
+    let error = match subject.hypervisor.create(&spec) {
+        Ok(_) => return Err(Failure("a machine with 1 PiB was created".into())),
+        Err(error) => error,
+    };
+    ensure!(error.class() == FailureClass::OutOfMemory, "it failed with {}: {error}", error.class());
+    Ok(())
+}
+
+fn paused_machines_continue(machine: &mut dyn Machine) -> Finding {
+    machine.pause()?;
+    ensure!(machine.state() == MachineState::Paused, "paused, its state is {}", machine.state());
+    ensure!(machine.guest().is_err(), "a paused guest can be asked");
+    machine.resume()?;
+    let output = machine.guest()?.exec(&Command::shell("echo on"))?;
+    ensure!(output.stdout == b"on\n", "resumed, it answered {:?}", output.stdout);
+    Ok(())
+}
+
+fn usage_grows_with_work(machine: &mut dyn Machine) -> Finding {
+    let before = machine.usage()?;
+    machine.guest()?.exec(&Command::shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"))?;
+    let after = machine.usage()?;
+    ensure!(after.cpu_ns > before.cpu_ns, "CPU time went from {:?} to {:?}", before.cpu_ns, after.cpu_ns);
+    ensure!(after.rss_bytes.is_some_and(|bytes| bytes > 0), "its resident set is {:?}", after.rss_bytes);
+    Ok(())
+}
+
+fn snapshots_restore(subject: &Subject<'_>) -> Finding {
+    let mut source = started(subject, "source")?;
+    let guest = source.guest()?;
+    guest.exec(&Command::shell("echo before > /tmp/kept"))?;
+    let (snapshot, timeline) = source.snapshot(&subject.scratch.join("conformance-snapshot"))?;
+    ensure!(names(&timeline) == ["pause", "save", "resume"], "phases of snapshot are {:?}", names(&timeline));
+    ensure!(read(&*guest, "/tmp/kept")? == b"before\n", "the source lost its file");
+    guest.exec(&Command::shell("echo after > /tmp/kept"))?;
+
+    let (first, timeline) = subject.hypervisor.restore(&snapshot, &spec(subject, "restored"))?;
+    ensure!(
+        names(&timeline) == ["prepare", "spawn", "load", "connect"],
+        "phases of restore are {:?}",
+        names(&timeline)
+    );
+    ensure!(read(&*first.guest()?, "/tmp/kept")? == b"before\n", "a restored guest sees a later change");
+    first.guest()?.exec(&Command::shell("echo own > /tmp/kept"))?;
+    let (second, _) = subject.hypervisor.restore(&snapshot, &spec(subject, "again"))?;
+    ensure!(
+        read(&*second.guest()?, "/tmp/kept")? == b"before\n",
+        "one restored guest sees the other's change"
+    );
+    ensure!(read(&*guest, "/tmp/kept")? == b"after\n", "the source sees a restored guest's change");
+    drop((first, second, source));
+    std::fs::remove_dir_all(&snapshot.directory).map_err(|error| Failure(error.to_string()))?;
+    Ok(())
+}
+
+fn read(guest: &dyn GuestLink, path: &str) -> Result<Vec<u8>, Failure> {
+    let mut content = Vec::new();
+    guest.get(path, &mut content)?;
+    Ok(content)
+}
+
+fn names(timeline: &Timeline) -> Vec<&str> {
+    timeline.phases.iter().map(|phase| &*phase.name).collect()
+}

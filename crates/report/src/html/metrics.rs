@@ -1,0 +1,243 @@
+//! The figures: one summary table over all metrics and runs, then the distributions and waterfalls of each metric.
+
+use virtmark_model::Unit;
+use virtmark_stats::{Percentile, Summary};
+
+use super::{Entry, tables};
+use crate::figure::{Bar, Curve, Ecdf, Figure, Lane, Plot, Waterfall};
+use crate::markup::Markup;
+use crate::metric::Metric;
+use crate::{format, notes};
+
+/// From this quotient of the largest and the smallest value on, a linear axis would hide the small ones.
+const LOGARITHMIC_FROM: f64 = 100.0;
+
+pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>]) {
+    let names = metric_names(entries);
+    body.element("section", &[], |section| {
+        section.leaf("h2", &[], "Summary");
+        if names.is_empty() {
+            section.leaf("p", &[], "Nothing was measured.");
+        } else {
+            draw_summary(section, entries, &names);
+        }
+    });
+    for (name, unit) in names {
+        body.element("section", &[], |section| draw_metric(section, entries, name, unit));
+    }
+}
+
+/// The metrics of all runs, in order of first appearance.
+fn metric_names<'a>(entries: &[Entry<'a>]) -> Vec<(&'a str, Unit)> {
+    let mut names = Vec::new();
+    for metric in entries.iter().flat_map(|entry| &entry.metrics) {
+        if !names.contains(&(metric.name, metric.unit)) {
+            names.push((metric.name, metric.unit));
+        }
+    }
+    names
+}
+
+/// The runs that have a metric, with it.
+fn having<'e, 'a>(
+    entries: &'e [Entry<'a>],
+    name: &'e str,
+    unit: Unit,
+) -> impl Iterator<Item = (&'e Entry<'a>, &'e Metric<'a>)> {
+    entries.iter().filter_map(move |entry| {
+        let metric = entry.metrics.iter().find(|metric| metric.name == name && metric.unit == unit)?;
+        Some((entry, metric))
+    })
+}
+
+fn draw_summary(section: &mut Markup, entries: &[Entry<'_>], names: &[(&str, Unit)]) {
+    let several = entries.len() > 1;
+    let extra = extra_titles(entries);
+    let mut headings = vec![("metric", "")];
+    if several {
+        headings.push(("run", ""));
+    }
+    let figures =
+        ["ok", "failed", "median", "95 % interval", "mean", "sd", "MAD", "p90", "p95", "p99", "min", "max"];
+    headings.extend(figures.iter().chain(&["outliers"]).map(|heading| (*heading, "figure")));
+    headings.extend(extra.iter().map(|title| (*title, "")));
+    tables::table(section, &headings, |rows| {
+        for &(name, unit) in names {
+            let lines = having(entries, name, unit).count();
+            for (position, (entry, metric)) in having(entries, name, unit).enumerate() {
+                rows.element("tr", &[], |row| {
+                    if position == 0 {
+                        row.leaf("th", &[("rowspan", &lines), ("scope", &"rowgroup")], name);
+                    }
+                    if several {
+                        row.leaf("td", &[], &entry.letter);
+                    }
+                    draw_row(row, metric);
+                    for title in &extra {
+                        tables::cell(row, "word", extra_text(entry, title, name));
+                    }
+                });
+                rows.newline();
+            }
+        }
+    });
+    tables::notes(section, &summary_notes(entries));
+}
+
+fn extra_titles<'a>(entries: &[Entry<'a>]) -> Vec<&'a str> {
+    let mut titles: Vec<&str> = Vec::new();
+    for column in entries.iter().flat_map(|entry| &entry.samples.extra) {
+        if !titles.contains(&column.title.as_str()) {
+            titles.push(&column.title);
+        }
+    }
+    titles
+}
+
+fn extra_text<'a>(entry: &Entry<'a>, title: &str, metric: &str) -> &'a str {
+    let column = entry.samples.extra.iter().find(|column| column.title == title);
+    column.and_then(|column| column.by_metric.get(metric)).map_or("", String::as_str)
+}
+
+fn draw_row(row: &mut Markup, metric: &Metric<'_>) {
+    tables::cell(row, "figure", format::count(metric.succeeded() as f64));
+    let failed = metric.failed();
+    tables::cell(row, if failed > 0 { "figure bad" } else { "figure" }, format::count(failed as f64));
+    let Some(summary) = &metric.summary else {
+        for _ in 0..11 {
+            tables::cell(row, "figure", "–");
+        }
+        return;
+    };
+    let value = |number: f64| format::value(number, metric.unit);
+    draw_percentile(row, "figure headline", summary.p50, metric.unit);
+    tables::cell(row, "figure", interval(summary, metric.unit));
+    tables::cell(row, "figure", value(summary.mean));
+    tables::cell(row, "figure", summary.stddev.map_or_else(|| "–".into(), value));
+    tables::cell(row, "figure", value(summary.mad));
+    for percentile in [summary.p90, summary.p95, summary.p99] {
+        draw_percentile(row, "figure", percentile, metric.unit);
+    }
+    tables::cell(row, "figure", value(summary.min));
+    tables::cell(row, "figure", value(summary.max));
+    tables::cell(row, "figure", format::count(summary.outliers.total() as f64));
+}
+
+fn draw_percentile(row: &mut Markup, class: &str, percentile: Percentile, unit: Unit) {
+    let mark = if percentile.supported { "" } else { "*" };
+    tables::cell(row, class, format!("{}{mark}", format::value(percentile.value, unit)));
+}
+
+fn interval(summary: &Summary, unit: Unit) -> String {
+    summary.median_ci95.map_or_else(
+        || "–".into(),
+        |interval| format!("{} – {}", format::value(interval.low, unit), format::value(interval.high, unit)),
+    )
+}
+
+fn summary_notes(entries: &[Entry<'_>]) -> Vec<String> {
+    let mut said = Vec::new();
+    for entry in entries {
+        for metric in &entry.metrics {
+            let about = if entries.len() > 1 {
+                format!("{}, {}", entry.letter, metric.name)
+            } else {
+                metric.name.into()
+            };
+            let notes = [notes::failures(metric), notes::skips(metric), notes::outliers(metric)];
+            said.extend(notes.into_iter().flatten().map(|note| format!("{about}: {note}")));
+        }
+    }
+    let summaries =
+        || entries.iter().flat_map(|entry| &entry.metrics).filter_map(|metric| metric.summary.as_ref());
+    let unsupported = |summary: &Summary| {
+        [summary.p50, summary.p90, summary.p95, summary.p99].iter().any(|percentile| !percentile.supported)
+    };
+    if summaries().any(unsupported) {
+        said.push(notes::UNSUPPORTED.into());
+    }
+    if summaries().any(|summary| summary.median_ci95.is_none()) {
+        said.push(notes::NO_INTERVAL.into());
+    }
+    said
+}
+
+fn draw_metric(section: &mut Markup, entries: &[Entry<'_>], name: &str, unit: Unit) {
+    section.leaf("h2", &[], name);
+    let emulated =
+        having(entries, name, unit).any(|(entry, _)| entry.run().environment.hypervisor.is_emulated());
+    let emulation = emulated.then(|| notes::EMULATION.to_owned());
+    let mut drew = false;
+    for plot in [ecdf(entries, name, unit), waterfall(entries, name, unit)].into_iter().flatten() {
+        let figure = Figure { notes: plot.notes.into_iter().chain(emulation.clone()).collect(), ..plot };
+        section.element("figure", &[], |element| figure.draw_inline(element));
+        drew = true;
+    }
+    if !drew {
+        section.leaf(
+            "p",
+            &[],
+            "No sample succeeded, so there is nothing to draw; the notes of the summary say why.",
+        );
+    }
+}
+
+fn ecdf(entries: &[Entry<'_>], name: &str, unit: Unit) -> Option<Figure> {
+    let curves: Vec<Curve> = having(entries, name, unit)
+        .map(|(entry, metric)| Curve {
+            name: entry.name(entries),
+            samples: metric.values.clone(),
+            median: metric.summary.map(|summary| summary.median),
+            median_interval: metric.summary.and_then(|summary| summary.median_ci95),
+        })
+        .collect();
+    let summaries = || having(entries, name, unit).filter_map(|(_, metric)| metric.summary);
+    let low = summaries().map(|summary| summary.min).reduce(f64::min)?;
+    let high = summaries().map(|summary| summary.max).reduce(f64::max)?;
+    let banded = curves.iter().any(|curve| curve.median_interval.is_some());
+    let band = if banded { "; the band is its 95 % interval" } else { "" };
+    Some(Figure {
+        title: format!("Distribution of {name}"),
+        notes: vec![format!("Each step is a sample. The vertical line is the median{band}.")],
+        plot: Plot::Ecdf(Ecdf {
+            axis: name.into(),
+            unit,
+            logarithmic: low > 0.0 && high / low >= LOGARITHMIC_FROM,
+            curves,
+        }),
+    })
+}
+
+fn waterfall(entries: &[Entry<'_>], name: &str, unit: Unit) -> Option<Figure> {
+    let mut notes = vec![
+        "Each lane is one real sample, the nearest-rank median of its run, not an average. Shares are of its value."
+            .to_owned(),
+    ];
+    let mut lanes = Vec::new();
+    for (entry, metric) in having(entries, name, unit) {
+        let Some(median) =
+            metric.median_sample.filter(|median| !median.phases.is_empty() && unit == Unit::Ns)
+        else {
+            continue;
+        };
+        notes.extend(notes::unaccounted(metric).map(|note| format!("{}: {note}", entry.letter)));
+        lanes.push(Lane {
+            name: format!("{}, sample #{}", entry.name(entries), median.seq),
+            total_ns: median.value,
+            bars: median
+                .phases
+                .iter()
+                .map(|phase| Bar {
+                    name: phase.name.to_string(),
+                    start_ns: phase.start_ns as f64,
+                    duration_ns: phase.duration_ns as f64,
+                })
+                .collect(),
+        });
+    }
+    (!lanes.is_empty()).then(|| Figure {
+        title: format!("Where the time of {name} goes"),
+        notes,
+        plot: Plot::Waterfall(Waterfall { lanes }),
+    })
+}

@@ -1,1 +1,15 @@
 //! What is measured: each scenario a module, all of one shape.
+//!
+//! A scenario drives any [`Hypervisor`](virtmark_hypervisor::Hypervisor) through a [`Context`], hands every sample to
+//! a [`Sink`] before the next measurement starts, and says how it ended ([`Ending`]). Its report is computed from
+//! stored samples and nothing else, so that `virtmark show` prints the same figures as the run itself.
+
+mod destroy;
+pub mod figures;
+pub mod lifecycle;
+mod recorder;
+mod run;
+mod trial;
+pub mod tti;
+
+pub use run::{Context, Ending, Error, Interrupt, Plan, Progress, Result, Sink, is_permanent};

@@ -1,0 +1,208 @@
+//! One machine, taken through its whole life.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+use std::{fs, io};
+
+use virtmark_hypervisor::{
+    Capability, Command, Error, ExecOutput, Hypervisor, Machine, MachineSpec, Result, Snapshot, StopMode,
+};
+use virtmark_model::{Stopwatch, Timeline};
+
+use super::{Lifecycle, Operation};
+use crate::destroy::destroy;
+use crate::recorder::Recorder;
+use crate::trial::{Trial, append_last};
+use crate::{Ending, Interrupt, Progress};
+
+/// One machine, taken through its whole life.
+pub(super) struct Cycle<'a> {
+    pub(super) lifecycle: &'a Lifecycle,
+    pub(super) hypervisor: &'a dyn Hypervisor,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) interrupt: &'a dyn Interrupt,
+    pub(super) recorder: &'a Recorder<'a>,
+    /// Of a warm-up only the failure that ends the run is recorded.
+    pub(super) warmup: bool,
+    pub(super) name: String,
+}
+
+/// Why a life ended before its last operation.
+enum Halt {
+    /// An operation failed; the ending when the next life could not but repeat it.
+    Failed(Option<Ending>),
+    /// The user wants it.
+    Interrupted,
+    /// A sample could not be kept.
+    Unkept(crate::Error),
+}
+
+impl Cycle<'_> {
+    /// Gives an ending when there is no point in another life.
+    pub(super) fn run(&self) -> crate::Result<Option<Ending>> {
+        match self.live() {
+            Ok(()) => Ok(None),
+            Err(Halt::Failed(ending)) => Ok(ending),
+            Err(Halt::Interrupted) => Ok(Some(Ending::Interrupted)),
+            Err(Halt::Unkept(error)) => Err(error),
+        }
+    }
+
+    fn live(&self) -> Result<(), Halt> {
+        let spec = self.spec(&self.name);
+        let machine = self.timed(Operation::Create, || self.hypervisor.create(&spec))?;
+        let mut machine = Guard { machine, progress: self.progress };
+        self.timed(Operation::Start, || Ok(((), machine.machine.start()?)))?;
+        if Operation::Snapshot.is_possible(self.hypervisor) {
+            self.snapshot_and_restore(machine.machine.as_mut())?;
+        }
+        let mode = self.stop_mode();
+        self.timed(Operation::Stop, || Ok(((), machine.machine.stop(mode)?)))?;
+        self.timed(Operation::Destroy, || Ok(((), machine.machine.destroy()?)))
+    }
+
+    fn snapshot_and_restore(&self, machine: &mut dyn Machine) -> Result<(), Halt> {
+        let path = self.lifecycle.scratch.join(format!("{}-snapshot", self.name));
+        let directory = Directory { path, progress: self.progress };
+        let snapshot = self.timed(Operation::Snapshot, || machine.snapshot(&directory.path))?;
+        if !Operation::Restore.is_possible(self.hypervisor) {
+            return Ok(());
+        }
+        match self.restore(&snapshot) {
+            // The first machine is as it was, and its end can still be measured.
+            Err(Halt::Failed(None)) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// A machine that was restored and does not answer a command was not restored.
+    fn restore(&self, snapshot: &Snapshot) -> Result<(), Halt> {
+        let spec = self.spec(&format!("{}-restored", self.name));
+        // The second machine is gone when this closure ends, before its sample is kept.
+        self.measured(Operation::Restore, |watch| {
+            let called = Instant::now();
+            let (machine, timeline) = self.hypervisor.restore(snapshot, &spec)?;
+            append_last(watch, timeline, "restore", called, Instant::now());
+            let machine = Guard { machine, progress: self.progress };
+            let mut command = Command::shell("exit 0");
+            command.timeout = Some(spec.ready_timeout);
+            let output = machine.machine.guest()?.exec(&command)?;
+            if output.success() { Ok(()) } else { Err(unanswered(machine.machine.name(), &output)) }
+        })
+    }
+
+    /// Times one operation and keeps its sample.
+    fn timed<T>(
+        &self,
+        operation: Operation,
+        call: impl FnOnce() -> Result<(T, Timeline)>,
+    ) -> Result<T, Halt> {
+        self.measured(operation, |watch| {
+            let called = Instant::now();
+            let (value, timeline) = call()?;
+            append_last(watch, timeline, operation.metric(), called, Instant::now());
+            Ok(value)
+        })
+    }
+
+    /// Keeps the sample of one operation. What the user's stop caused is no failure.
+    fn measured<T>(
+        &self,
+        operation: Operation,
+        attempt: impl FnOnce(&mut Stopwatch) -> Result<T>,
+    ) -> Result<T, Halt> {
+        if self.interrupt.is_requested() {
+            return Err(Halt::Interrupted);
+        }
+        let mut watch = Stopwatch::start();
+        let result = attempt(&mut watch);
+        let labels = self.labels(operation);
+        match result {
+            Ok(value) => {
+                if !self.warmup {
+                    self.record(operation, Trial::success(watch, labels))?;
+                }
+                Ok(value)
+            }
+            Err(_) if self.interrupt.is_requested() => Err(Halt::Interrupted),
+            Err(error) => {
+                let trial = Trial::failure(watch, labels, operation.metric(), &error);
+                let ending =
+                    trial.permanent_failure().map(|(class, message)| Ending::Stopped { class, message });
+                if self.warmup && ending.is_none() {
+                    self.progress.warn(&format!("{} failed to {operation}: {error}", self.name));
+                } else {
+                    self.record(operation, trial)?;
+                }
+                Err(Halt::Failed(ending))
+            }
+        }
+    }
+
+    fn record(&self, operation: Operation, trial: Trial) -> Result<(), Halt> {
+        self.recorder.record(operation.metric(), trial).map_err(Halt::Unkept)
+    }
+
+    fn labels(&self, operation: Operation) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::from([("machine".into(), self.name.clone())]);
+        if self.warmup {
+            labels.insert("warmup".into(), "true".into());
+        }
+        if operation == Operation::Stop {
+            let mode = if self.stop_mode() == StopMode::Forced { "forced" } else { "graceful" };
+            labels.insert("stop_mode".into(), mode.into());
+        }
+        labels
+    }
+
+    fn stop_mode(&self) -> StopMode {
+        if self.hypervisor.capabilities().has(Capability::GracefulStop) {
+            StopMode::Graceful { deadline: self.lifecycle.stop_deadline }
+        } else {
+            StopMode::Forced
+        }
+    }
+
+    fn spec(&self, name: &str) -> MachineSpec {
+        MachineSpec { name: name.into(), snapshots: true, ..self.lifecycle.machine.clone() }
+    }
+}
+
+fn unanswered(machine: &str, output: &ExecOutput) -> Error {
+    Error::AgentRefused {
+        machine: machine.into(),
+        request: "run a command after the restore".into(),
+        reason: format!("it ended with {:?}", output.status),
+    }
+}
+
+/// A machine that is destroyed on every way out, which is not timed.
+struct Guard<'a> {
+    machine: Box<dyn Machine>,
+    progress: &'a dyn Progress,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        destroy(self.machine.as_mut(), self.progress);
+    }
+}
+
+/// A snapshot's directory, which is removed on every way out.
+struct Directory<'a> {
+    path: PathBuf,
+    progress: &'a dyn Progress,
+}
+
+impl Drop for Directory<'_> {
+    fn drop(&mut self) {
+        match fs::remove_dir_all(&self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                self.progress.warn(&format!("cannot remove the snapshot {}: {error}", self.path.display()));
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Lifecycle operations: create, start, snapshot, restore, stop, destroy, each timed by itself.
+//!
+//! An iteration takes one machine through all of them. A restore makes a second machine from the snapshot; once that
+//! has answered a command it is destroyed, and the snapshot removed, both untimed. What the platform cannot do is one
+//! skipped sample with the reason.
+
+mod cycle;
+mod grade;
+mod operation;
+mod report;
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use grade::{Grade, Verdict};
+pub use operation::Operation;
+pub use report::{LifecycleReport, OperationFigures};
+use serde::{Deserialize, Serialize};
+use virtmark_hypervisor::MachineSpec;
+
+use crate::recorder::Recorder;
+use crate::{Context, Ending, Plan, Result};
+use cycle::Cycle;
+
+/// The name of the scenario.
+pub const SCENARIO: &str = "lifecycle";
+
+/// A lifecycle run: what to do, and the machine to do it with.
+#[derive(Clone, Debug)]
+pub struct Lifecycle {
+    /// What to do.
+    pub plan: LifecyclePlan,
+    /// Every machine is made like this one, under a name of its own, and able to be snapshotted.
+    pub machine: MachineSpec,
+    /// Where snapshots are kept while they are needed; a directory that exists, with room for a machine's memory.
+    pub scratch: PathBuf,
+    /// How long a guest may take to stop by itself before it is forced.
+    pub stop_deadline: Duration,
+}
+
+/// What a lifecycle run is asked to do, as it goes on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifecyclePlan {
+    /// How often each operation is measured.
+    pub iterations: NonZeroU32,
+    /// Machines before them that are taken through everything and not recorded.
+    pub warmup: u32,
+}
+
+impl Lifecycle {
+    /// Measures. Every sample is in the sink before the next operation starts, and neither machine nor snapshot is
+    /// left when this returns.
+    ///
+    /// # Errors
+    /// When a sample cannot be kept.
+    pub fn run(&self, context: Context<'_>) -> Result<Ending> {
+        let Context { hypervisor, sink, progress, interrupt, started } = context;
+        let possible = Operation::ALL.iter().filter(|operation| operation.is_possible(hypervisor)).count();
+        progress.begin(Plan {
+            warmups: self.plan.warmup.into(),
+            samples: u64::from(self.plan.iterations.get()) * possible as u64,
+        });
+        let recorder = Recorder::new(sink, progress, started);
+        let cycle = |name: String, warmup| {
+            let recorder = &recorder;
+            Cycle { lifecycle: self, hypervisor, progress, interrupt, recorder, warmup, name }.run()
+        };
+        for number in 0..self.plan.warmup {
+            if let Some(ending) = cycle(format!("warmup-{number}"), true)? {
+                return Ok(ending);
+            }
+            progress.warmed_up();
+        }
+        for operation in Operation::ALL {
+            if let Some(reason) = operation.reason_impossible(hypervisor) {
+                recorder.skip(operation.metric(), reason.into())?;
+            }
+        }
+        for number in 0..self.plan.iterations.get() {
+            if let Some(ending) = cycle(format!("lifecycle-{number}"), false)? {
+                return Ok(ending);
+            }
+        }
+        Ok(Ending::Complete)
+    }
+}

@@ -1,0 +1,360 @@
+//! A platform without machines, for the logic of modes, failures and interrupts.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use virtmark_hypervisor::*;
+use virtmark_model::{
+    Accelerator, Environment, HypervisorFacts, Run, RunId, RunStatus, Sample, Stopwatch, Timeline,
+};
+use virtmark_scenarios::{Interrupt, Plan, Progress};
+
+/// What goes wrong, and with which machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Create,
+    Start,
+    Exec,
+    Restore,
+    Snapshot,
+}
+
+/// A platform whose machines exist in memory; it knows which of them are alive.
+pub struct Fake {
+    facts: HypervisorFacts,
+    capabilities: Capabilities,
+    faults: Vec<(String, Fault, fn() -> Error)>,
+    exit_code: i32,
+    boot: Duration,
+    destroy: Duration,
+    pub shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+pub struct Shared {
+    pub created: AtomicU32,
+    pub alive: Mutex<BTreeSet<String>>,
+    pub most_alive: AtomicU32,
+    pub launches: Mutex<Vec<Instant>>,
+    pub stop_modes: Mutex<Vec<StopMode>>,
+}
+
+impl Fake {
+    pub fn new() -> Self {
+        Self {
+            facts: HypervisorFacts {
+                name: "qemu".into(),
+                version: "0".into(),
+                accelerator: Some(Accelerator::Tcg),
+                ..Default::default()
+            },
+            capabilities: Capabilities::all_except([]),
+            faults: Vec::new(),
+            exit_code: 0,
+            boot: Duration::from_millis(2),
+            destroy: Duration::ZERO,
+            shared: Arc::default(),
+        }
+    }
+
+    pub fn boot(mut self, boot: Duration) -> Self {
+        self.boot = boot;
+        self
+    }
+
+    pub fn destroy(mut self, destroy: Duration) -> Self {
+        self.destroy = destroy;
+        self
+    }
+
+    pub fn exit_code(mut self, exit_code: i32) -> Self {
+        self.exit_code = exit_code;
+        self
+    }
+
+    pub fn without(mut self, absent: impl IntoIterator<Item = (Capability, &'static str)>) -> Self {
+        self.capabilities = Capabilities::all_except(absent);
+        self
+    }
+
+    pub fn fault(mut self, machine: &str, fault: Fault, error: fn() -> Error) -> Self {
+        self.faults.push((machine.into(), fault, error));
+        self
+    }
+
+    pub fn alive(&self) -> usize {
+        self.shared.alive.lock().unwrap().len()
+    }
+
+    fn machine(&self, name: &str) -> FakeMachine {
+        let mut alive = self.shared.alive.lock().unwrap();
+        assert!(alive.insert(name.into()), "{name} is alive already");
+        self.shared.most_alive.fetch_max(alive.len() as u32, Ordering::SeqCst);
+        self.shared.created.fetch_add(1, Ordering::SeqCst);
+        FakeMachine {
+            name: name.into(),
+            faults: self.faults.iter().filter(|fault| fault.0 == name).cloned().collect(),
+            exit_code: self.exit_code,
+            boot: self.boot,
+            destroy: self.destroy,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+fn trip(faults: &[(String, Fault, fn() -> Error)], machine: &str, fault: Fault) -> Result<()> {
+    match faults.iter().find(|known| known.0 == machine && known.1 == fault) {
+        Some((_, _, error)) => Err(error()),
+        None => Ok(()),
+    }
+}
+
+fn phases(names: &[&'static str], each: Duration) -> Timeline {
+    let mut watch = Stopwatch::start();
+    for name in names {
+        std::thread::sleep(each);
+        watch.mark(*name);
+    }
+    watch.finish()
+}
+
+impl Hypervisor for Fake {
+    fn facts(&self) -> &HypervisorFacts {
+        &self.facts
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn create(&self, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
+        self.shared.launches.lock().unwrap().push(Instant::now());
+        trip(&self.faults, &spec.name, Fault::Create)?;
+        let machine = self.machine(&spec.name);
+        Ok((Box::new(machine), phases(&["prepare", "spawn"], Duration::ZERO)))
+    }
+
+    fn restore(&self, snapshot: &Snapshot, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
+        trip(&self.faults, &spec.name, Fault::Restore)?;
+        assert!(snapshot.directory.is_dir());
+        Ok((Box::new(self.machine(&spec.name)), phases(&["load", "connect"], self.boot)))
+    }
+}
+
+pub struct FakeMachine {
+    name: String,
+    faults: Vec<(String, Fault, fn() -> Error)>,
+    exit_code: i32,
+    boot: Duration,
+    destroy: Duration,
+    shared: Arc<Shared>,
+}
+
+impl Machine for FakeMachine {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn state(&self) -> MachineState {
+        MachineState::Running
+    }
+
+    fn start(&mut self) -> Result<Timeline> {
+        trip(&self.faults, &self.name, Fault::Start)?;
+        Ok(phases(&["firmware_kernel", "init", "connect"], self.boot / 3))
+    }
+
+    fn guest(&self) -> Result<Arc<dyn GuestLink>> {
+        trip(&self.faults, &self.name, Fault::Exec)?;
+        Ok(Arc::new(FakeGuest { exit_code: self.exit_code }))
+    }
+
+    fn stop(&mut self, mode: StopMode) -> Result<Timeline> {
+        self.shared.stop_modes.lock().unwrap().push(mode);
+        Ok(phases(&["stop"], Duration::ZERO))
+    }
+
+    fn destroy(&mut self) -> Result<Timeline> {
+        if self.shared.alive.lock().unwrap().remove(&self.name) {
+            std::thread::sleep(self.destroy);
+        }
+        Ok(phases(&["destroy"], Duration::ZERO))
+    }
+
+    fn pause(&mut self) -> Result<Timeline> {
+        unreachable!("no scenario pauses")
+    }
+
+    fn resume(&mut self) -> Result<Timeline> {
+        unreachable!("no scenario resumes")
+    }
+
+    fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)> {
+        trip(&self.faults, &self.name, Fault::Snapshot)?;
+        std::fs::create_dir(directory).unwrap();
+        std::fs::write(directory.join("memory"), "x").unwrap();
+        let snapshot = Snapshot { directory: directory.into(), disk_bytes: 1 };
+        Ok((snapshot, phases(&["pause", "save", "resume"], Duration::ZERO)))
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        Ok(Usage::default())
+    }
+
+    fn console_tail(&self) -> String {
+        String::new()
+    }
+}
+
+impl Drop for FakeMachine {
+    fn drop(&mut self) {
+        self.shared.alive.lock().unwrap().remove(&self.name);
+    }
+}
+
+struct FakeGuest {
+    exit_code: i32,
+}
+
+impl GuestLink for FakeGuest {
+    fn spawn(&self, _: &Command) -> Result<Box<dyn ExecHandle>> {
+        Ok(Box::new(FakeExec { exit_code: self.exit_code, output: Some(b"benchmark\n".to_vec()) }))
+    }
+
+    fn put(&self, _: &mut dyn Read, _: u64, _: &str, _: u32) -> Result<()> {
+        unreachable!("no scenario copies files")
+    }
+
+    fn get(&self, _: &str, _: &mut dyn Write) -> Result<u32> {
+        unreachable!("no scenario copies files")
+    }
+
+    fn facts(&self) -> Result<GuestFacts> {
+        unreachable!("no scenario asks for facts")
+    }
+
+    fn clock(&self) -> Result<GuestClock> {
+        unreachable!("no scenario asks for the clock")
+    }
+
+    fn shutdown(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct FakeExec {
+    exit_code: i32,
+    output: Option<Vec<u8>>,
+}
+
+impl ExecHandle for FakeExec {
+    fn next_output(&mut self) -> Result<Option<OutputChunk>> {
+        Ok(self.output.take().map(|data| OutputChunk { stream: OutputStream::Stdout, data }))
+    }
+
+    fn wait(&mut self) -> Result<(ExecStatus, ResourceUse)> {
+        Ok((ExecStatus::Exited(self.exit_code), ResourceUse::default()))
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Remembers what it is told; asks for a stop after so many samples.
+pub struct Watcher {
+    pub plan: Mutex<Option<Plan>>,
+    pub warmups: AtomicU32,
+    pub recorded: AtomicU32,
+    pub warnings: Mutex<Vec<String>>,
+    stop_after: u32,
+    stop: AtomicBool,
+}
+
+impl Watcher {
+    pub fn new() -> Self {
+        Self::stopping_after(u32::MAX)
+    }
+
+    pub fn stopping_after(samples: u32) -> Self {
+        Self {
+            plan: Mutex::default(),
+            warmups: AtomicU32::new(0),
+            recorded: AtomicU32::new(0),
+            warnings: Mutex::default(),
+            stop_after: samples,
+            stop: AtomicBool::new(samples == 0),
+        }
+    }
+}
+
+impl Progress for Watcher {
+    fn begin(&self, plan: Plan) {
+        *self.plan.lock().unwrap() = Some(plan);
+    }
+
+    fn warmed_up(&self) {
+        self.warmups.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn recorded(&self, _: &Sample) {
+        if self.recorded.fetch_add(1, Ordering::SeqCst) + 1 >= self.stop_after {
+            self.stop.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        self.warnings.lock().unwrap().push(message.into());
+    }
+}
+
+impl Interrupt for Watcher {
+    fn is_requested(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn wait(&self, timeout: Duration) -> bool {
+        std::thread::sleep(timeout);
+        self.is_requested()
+    }
+}
+
+pub fn spec() -> MachineSpec {
+    MachineSpec {
+        name: "template".into(),
+        vcpus: 1,
+        memory_bytes: 64 << 20,
+        image: None,
+        kernel_arguments: Vec::new(),
+        snapshots: false,
+        ready_timeout: Duration::from_secs(1),
+    }
+}
+
+pub fn run(scenario: &str, configuration: serde_json::Value, hypervisor: &dyn Hypervisor) -> Run {
+    let started_at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+    Run {
+        id: RunId::new(scenario, started_at, 1),
+        scenario: scenario.into(),
+        started_at,
+        finished_at: None,
+        status: RunStatus::Complete,
+        configuration,
+        environment: Environment { hypervisor: hypervisor.facts().clone(), ..Default::default() },
+    }
+}
+
+pub fn silent() -> Error {
+    Error::GuestSilent { machine: "m".into(), timeout: Duration::from_secs(1), console: String::new() }
+}
+
+pub fn missing() -> Error {
+    Error::HypervisorMissing { program: "x".into(), reason: "not there".into(), remedy: "install it".into() }
+}

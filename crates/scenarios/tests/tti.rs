@@ -1,0 +1,238 @@
+//! Modes, failures and interrupts of the TTI scenario, on a platform without machines.
+
+mod common;
+
+use std::num::NonZeroU32;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use common::{Fake, Fault, Watcher};
+use virtmark_hypervisor::Hypervisor;
+use virtmark_model::{FailureClass, Sample};
+use virtmark_scenarios::tti::{Mode, Tti, TtiPlan, TtiReport};
+use virtmark_scenarios::{Context, Ending, Error, Sink};
+
+fn plan(mode: Mode, iterations: u32, concurrency: u32) -> TtiPlan {
+    TtiPlan {
+        iterations: NonZeroU32::new(iterations).unwrap(),
+        warmup: 0,
+        command: "echo benchmark".into(),
+        timeout: Duration::from_secs(5),
+        mode,
+        concurrency: NonZeroU32::new(concurrency).unwrap(),
+        stagger: Duration::from_millis(10),
+    }
+}
+
+fn measure(fake: &Fake, watcher: &Watcher, plan: TtiPlan) -> (Ending, Vec<Sample>, TtiReport) {
+    let mut samples = Vec::new();
+    let run = common::run("tti", serde_json::to_value(&plan).unwrap(), fake);
+    let context = Context {
+        hypervisor: fake,
+        sink: &mut samples,
+        progress: watcher,
+        interrupt: watcher,
+        started: Instant::now(),
+    };
+    let ending = Tti { plan, machine: common::spec() }.run(context).unwrap();
+    assert_eq!(fake.alive(), 0, "machines are left");
+    let report = TtiReport::from_samples(&run, &samples).unwrap();
+    (ending, samples, report)
+}
+
+#[test]
+fn phases_add_up_to_the_total_and_destroy_is_not_in_it() {
+    let fake = Fake::new().destroy(Duration::from_millis(200));
+    let (ending, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::Sequential, 3, 1));
+    assert_eq!(ending, Ending::Complete);
+    for (position, sample) in samples.iter().enumerate() {
+        assert_eq!(sample.seq, position as u64);
+        let names: Vec<_> = sample.phases.iter().map(|phase| phase.name.as_ref()).collect();
+        assert_eq!(names, ["prepare", "spawn", "firmware_kernel", "init", "connect", "exec"]);
+        let sum: u64 = sample.phases.iter().map(|phase| phase.duration_ns).sum();
+        assert_eq!(sample.outcome.value(), Some(sum as f64));
+        assert!(sum < 200_000_000, "destroy was timed: {sum}");
+    }
+    assert_eq!(report.iterations_success, 3);
+    assert_eq!(report.exit_codes["0"], 3);
+    assert_eq!(report.concurrent, None);
+    let mean: u64 = report.phases.iter().map(|phase| phase.figures.mean_ns).sum();
+    assert!(mean.abs_diff(report.mean_ns.unwrap()) <= report.phases.len() as u64);
+    assert!((report.phases.iter().map(|phase| phase.share).sum::<f64>() - 1.0).abs() < 1e-9);
+    assert!(report.emulated);
+}
+
+#[test]
+fn warm_ups_run_and_are_not_recorded() {
+    let (fake, watcher) = (Fake::new(), Watcher::new());
+    let (_, samples, _) = measure(&fake, &watcher, TtiPlan { warmup: 2, ..plan(Mode::Sequential, 1, 1) });
+    assert_eq!(samples.len(), 1);
+    assert_eq!(watcher.warmups.load(Ordering::SeqCst), 2);
+    assert_eq!(fake.shared.created.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_command_that_is_not_found_is_a_result() {
+    let fake = Fake::new().exit_code(127);
+    let (ending, _, report) = measure(&fake, &Watcher::new(), plan(Mode::Sequential, 2, 1));
+    assert_eq!(ending, Ending::Complete);
+    assert_eq!((report.iterations_success, report.iterations_failed), (2, 0));
+    assert_eq!(report.exit_codes["127"], 2);
+}
+
+#[test]
+fn failures_are_classified_counted_and_keep_the_phases_passed() {
+    let fake =
+        Fake::new().fault("tti-1", Fault::Start, common::silent).fault("tti-2", Fault::Exec, common::silent);
+    let (ending, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::Sequential, 4, 1));
+    assert_eq!(ending, Ending::Complete);
+    assert_eq!((report.iterations_success, report.iterations_failed), (2, 2));
+    assert_eq!(report.failures[&FailureClass::GuestSilent], 2);
+    assert_eq!(samples[1].labels["failed_in"], "start");
+    assert_eq!(samples[1].phases.len(), 2);
+    assert_eq!(samples[2].labels["failed_in"], "exec");
+    assert_eq!(samples[2].phases.len(), 5);
+}
+
+#[test]
+fn nothing_succeeded_gives_null_and_never_zero() {
+    let fake = Fake::new().fault("tti-0", Fault::Start, common::silent);
+    let (_, _, report) = measure(&fake, &Watcher::new(), plan(Mode::Sequential, 1, 1));
+    let json = serde_json::to_value(&report).unwrap();
+    for field in ["min_ns", "p50_ns", "p95_ns", "p99_ns", "max_ns", "mean_ns", "median_ci95"] {
+        assert!(json[field].is_null(), "{field} is {}", json[field]);
+    }
+    assert_eq!(json["iterations_requested"], 1);
+    assert_eq!(json["failures"]["guest_silent"], 1);
+}
+
+#[test]
+fn a_cause_that_stays_ends_the_run_at_once() {
+    let fake = Fake::new().fault("tti-1", Fault::Create, common::missing);
+    let (ending, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::Sequential, 50, 1));
+    assert!(matches!(ending, Ending::Stopped { class: FailureClass::HypervisorMissing, .. }), "{ending:?}");
+    assert_eq!(samples.len(), 2);
+    assert_eq!((report.iterations_requested, report.iterations_success), (50, 1));
+}
+
+#[test]
+fn a_cause_that_stays_in_a_warm_up_is_on_record() {
+    let fake = Fake::new().fault("warmup-0", Fault::Create, common::missing);
+    let (ending, samples, _) =
+        measure(&fake, &Watcher::new(), TtiPlan { warmup: 5, ..plan(Mode::Sequential, 50, 1) });
+    assert!(matches!(ending, Ending::Stopped { .. }));
+    assert_eq!(samples.len(), 1);
+    assert_eq!(samples[0].labels["warmup"], "true");
+}
+
+#[test]
+fn an_interrupt_keeps_what_was_measured_and_drops_the_rest() {
+    for mode in Mode::ALL {
+        let fake = Fake::new();
+        let watcher = Watcher::stopping_after(4);
+        let (ending, samples, report) = measure(&fake, &watcher, plan(mode, 40, 2));
+        assert_eq!(ending, Ending::Interrupted, "{mode}");
+        assert!((4..=6).contains(&samples.len()), "{mode}: {}", samples.len());
+        assert_eq!(report.iterations_failed, 0, "{mode}");
+    }
+}
+
+#[test]
+fn what_fails_because_of_an_interrupt_is_no_failure() {
+    let fake = Fake::new().fault("tti-0", Fault::Start, common::silent);
+    let (ending, samples, _) = measure(&fake, &Watcher::stopping_after(0), plan(Mode::Sequential, 1, 1));
+    assert_eq!((ending, samples), (Ending::Interrupted, Vec::new()));
+}
+
+#[test]
+fn a_burst_launches_all_at_once_and_leaves_destroys_out() {
+    let fake = Fake::new().boot(Duration::from_millis(60)).destroy(Duration::from_millis(100));
+    let (_, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::Burst, 8, 8));
+    assert_eq!(samples.len(), 8);
+    assert_eq!(fake.shared.most_alive.load(Ordering::SeqCst), 8);
+    let concurrent = report.concurrent.unwrap();
+    assert_eq!((concurrent.waves, concurrent.concurrency), (1, 8));
+    assert_eq!(concurrent.ramp.len(), 8);
+    let wall = concurrent.wall_clock_ns.unwrap();
+    assert!(wall >= report.max_ns.unwrap());
+    assert_eq!(wall, concurrent.ramp.iter().filter_map(|point| point.ready_ns).max().unwrap());
+    assert!(concurrent.time_to_first_ready_ns.unwrap() <= wall);
+    // Eight destroys of 100 ms follow.
+    assert!(wall < 800_000_000, "{wall}");
+}
+
+#[test]
+fn waves_bound_the_machines_alive() {
+    let fake = Fake::new();
+    let (_, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::Burst, 7, 3));
+    assert_eq!(samples.len(), 7);
+    assert!(fake.shared.most_alive.load(Ordering::SeqCst) <= 3);
+    let concurrent = report.concurrent.unwrap();
+    assert_eq!(concurrent.waves, 3);
+    assert_eq!(concurrent.ramp.iter().filter(|point| point.wave == 2).count(), 1);
+}
+
+#[test]
+fn staggered_launches_keep_their_distance() {
+    let fake = Fake::new().boot(Duration::from_millis(50));
+    let plan = TtiPlan { stagger: Duration::from_millis(40), ..plan(Mode::Staggered, 4, 4) };
+    let (_, _, report) = measure(&fake, &Watcher::new(), plan);
+    for (position, point) in report.concurrent.unwrap().ramp.iter().enumerate() {
+        assert_eq!(point.machine, format!("tti-{position}"));
+        // The first launch, from which the others count, may itself be late.
+        assert!(point.launched_ns + 30_000_000 >= position as u64 * 40_000_000, "{point:?}");
+    }
+}
+
+#[test]
+fn a_staggered_run_stops_launching_when_a_cause_stays() {
+    let fake = Fake::new().fault("tti-0", Fault::Create, common::missing);
+    let plan = TtiPlan { stagger: Duration::from_secs(30), ..plan(Mode::Staggered, 3, 3) };
+    let started = Instant::now();
+    let (ending, samples, _) = measure(&fake, &Watcher::new(), plan);
+    assert!(matches!(ending, Ending::Stopped { .. }));
+    assert_eq!(samples.len(), 1);
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_failed_machine_of_a_burst_has_no_ready_time() {
+    let fake = Fake::new().fault("tti-2", Fault::Start, common::silent);
+    let (_, _, report) = measure(&fake, &Watcher::new(), plan(Mode::Burst, 4, 4));
+    let concurrent = report.concurrent.unwrap();
+    let failed = concurrent.ramp.iter().find(|point| point.machine == "tti-2").unwrap();
+    assert_eq!((failed.ready_ns, failed.tti_ns), (None, None));
+    assert_eq!(concurrent.ramp.iter().filter(|point| point.ready_ns.is_some()).count(), 3);
+}
+
+/// Takes one sample, then has no room.
+struct Full(u32);
+
+impl Sink for Full {
+    fn record(&mut self, _: &Sample) -> virtmark_archive::Result<()> {
+        self.0 += 1;
+        if self.0 == 1 {
+            return Ok(());
+        }
+        Err(virtmark_archive::Error::DiskFull { action: "recording a sample", path: "x".into() })
+    }
+}
+
+#[test]
+fn a_sample_that_cannot_be_kept_ends_the_run_and_leaves_no_machine() {
+    for mode in Mode::ALL {
+        let (fake, watcher) = (Fake::new(), Watcher::new());
+        let mut sink = Full(0);
+        let context = Context {
+            hypervisor: &fake as &dyn Hypervisor,
+            sink: &mut sink,
+            progress: &watcher,
+            interrupt: &watcher,
+            started: Instant::now(),
+        };
+        let result = Tti { plan: plan(mode, 10, 2), machine: common::spec() }.run(context);
+        assert!(matches!(result, Err(Error::Record(_))), "{mode}: {result:?}");
+        assert_eq!(fake.alive(), 0, "{mode}");
+        assert!(fake.shared.created.load(Ordering::SeqCst) <= 4, "{mode}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Rewrites an uncompressed kernel with only what a virtual machine monitor reads: the segments to load and the notes.
 //!
-//! Linux links its kernel with zero-filled memory (`.bss`, `.brk`) and alignment gaps stored in the file. They are a
-//! fifth of it, and are read from disk at each boot. A segment may be shorter in the file than in memory; the rest is
+//! Linux links its kernel with zero-filled memory (`.bss`, `.brk`) and alignment gaps stored in the file. They are more
+//! than a third of it, and are read from disk at each boot. A segment may be shorter in the file than in memory; the rest is
 //! zero (System V ABI, chapter 5).
 
 use crate::elf::{Elf, HEADER_BYTES, PROGRAM_HEADER_BYTES, PT_LOAD, PT_NOTE, Segment};

@@ -1,4 +1,5 @@
-//! Takes debug information out of a module.
+//! Takes out of a module what only debuggers and tracers read: DWARF and BTF. Linux checks the BTF of each module that it
+//! loads.
 //!
 //! The section headers stay where they are, turned into unused ones (`SHT_NULL`), so that no index in symbols and
 //! relocations changes; only the contents go. Linux's loader passes over unused sections.
@@ -42,7 +43,7 @@ pub(super) fn strip(module: Vec<u8>) -> Result<Vec<u8>, String> {
 
 fn is_debug(section: &Section<'_>) -> bool {
     let name = section.name.strip_prefix(b".rela").unwrap_or(section.name);
-    section.flags & SHF_ALLOC == 0 && name.starts_with(b".debug_")
+    section.flags & SHF_ALLOC == 0 && (name.starts_with(b".debug_") || name == b".BTF")
 }
 
 #[cfg(test)]
@@ -57,6 +58,7 @@ mod tests {
         let file = testing::relocatable(&BTreeMap::from([
             (".debug_info", (0, vec![7; 5000])),
             (".rela.debug_info", (0, vec![8; 3000])),
+            (".BTF", (0, vec![6; 100])),
             (".debug_kept", (SHF_ALLOC, vec![9; 10])),
             (".text", (SHF_ALLOC | 4, vec![1; 777])),
         ]));

@@ -14,7 +14,8 @@ use crate::holder::{Holder, lock_holder};
 /// The result of an operation on an archive.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation on an archive failed. Every message names the file or the run and a way out.
+/// Why an operation on an archive failed. Every message names the file or the run and a way out; what the system
+/// said is the source, told by whoever prints the chain.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -34,8 +35,8 @@ pub enum Error {
     },
     /// The file is a damaged archive, or no database at all.
     #[error(
-        "{action}: {} is damaged or not an archive ({reason}); it was left as it is: move it aside, or name another file with \
-         --archive; `sqlite3 FILE .recover` may save what is in it",
+        "{action}: {} is damaged or not an archive ({reason}); it was left as it is: move it aside, or \
+         name another file with --archive; `sqlite3 FILE .recover` may save what is in it",
         path.display()
     )]
     Damaged {
@@ -48,8 +49,8 @@ pub enum Error {
     },
     /// The file system of the archive is full.
     #[error(
-        "{action}: no space left for {}; every sample acknowledged before is kept: free some space, remove old runs, or name a \
-         file on another disk with --archive",
+        "{action}: no space left for {}; every sample acknowledged before is kept: free some space, \
+         remove old runs, or name a file on another disk with --archive",
         path.display()
     )]
     DiskFull {
@@ -60,7 +61,8 @@ pub enum Error {
     },
     /// A text that was to be imported is not what an export writes.
     #[error(
-        "importing a run: line {line}: {reason}; nothing was imported: give a file written by export as json or jsonl"
+        "importing a run: line {line}: {reason}; nothing was imported: give a file written by export as \
+         json or jsonl"
     )]
     Import {
         /// Line of the text, from 1.
@@ -79,7 +81,7 @@ pub enum Error {
         reason: String,
     },
     /// The operating system refused something for a reason that has no variant of its own.
-    #[error("{action}: {}: {source}; name another file with --archive", path.display())]
+    #[error("{action}: {} cannot be used; name another file with --archive", path.display())]
     Io {
         /// What was attempted.
         action: &'static str,
@@ -90,7 +92,8 @@ pub enum Error {
     },
     /// Another process kept the archive locked for longer than the time limit.
     #[error(
-        "{action}: {} has been locked by {} for {:.1} s; wait for it to end, or name another file with --archive",
+        "{action}: {} has been locked by {} for {:.1} s; wait for it to end, or name another file with \
+         --archive",
         path.display(),
         holder.as_ref().map_or_else(|| "another process".to_owned(), Holder::to_string),
         waited.as_secs_f64()
@@ -106,15 +109,30 @@ pub enum Error {
         holder: Option<Holder>,
     },
     /// There is no archive yet.
-    #[error("there is no archive at {}; it is made by the first run, or name another file with --archive", path.display())]
+    #[error(
+        "there is no archive at {}; it is made by the first run, or name another file with --archive",
+        path.display()
+    )]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// The file is no longer where it was opened: what is written now would go to no file, or to one without a name.
+    #[error(
+        "{action}: {} was moved, replaced or deleted while in use; samples stored before are in the file \
+         that was there: start the run again",
+        path.display()
+    )]
+    Moved {
+        /// What was attempted.
+        action: &'static str,
+        /// Where the archive was.
+        path: PathBuf,
+    },
     /// A newer virtmark wrote the archive.
     #[error(
-        "{} has archive version {found}, and this virtmark reads up to {supported}; it was left as it is: update virtmark, or name \
-         another file with --archive",
+        "{} has archive version {found}, and this virtmark reads up to {supported}; it was left as it is: \
+         update virtmark, or name another file with --archive",
         path.display()
     )]
     NewerVersion {
@@ -127,7 +145,8 @@ pub enum Error {
     },
     /// Neither variable that leads to the user's data directory is set.
     #[error(
-        "finding the archive: neither XDG_DATA_HOME nor HOME holds an absolute path; set one, or VIRTMARK_ARCHIVE, or use --archive FILE"
+        "finding the archive: neither XDG_DATA_HOME nor HOME holds an absolute path; set one, or \
+         VIRTMARK_ARCHIVE, or use --archive FILE"
     )]
     NoDataDirectory,
     /// The archive holds no run at all.
@@ -137,7 +156,11 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file is somebody else's, of whatever format.
-    #[error("{} is not an archive of virtmark ({reason}); it was left as it is: name another file with --archive", path.display())]
+    #[error(
+        "{} is not an archive of virtmark ({reason}); it was left as it is: name another file with \
+         --archive",
+        path.display()
+    )]
     NotAnArchive {
         /// The file.
         path: PathBuf,
@@ -145,7 +168,7 @@ pub enum Error {
         reason: String,
     },
     /// Writing an export failed.
-    #[error("exporting run {run}: {source}")]
+    #[error("exporting run {run}: the output could not be written")]
     Output {
         /// The run.
         run: RunId,
@@ -154,7 +177,8 @@ pub enum Error {
     },
     /// The user may not read or write the archive.
     #[error(
-        "{action}: access to {} denied ({reason}); change its permissions, or name another file with --archive",
+        "{action}: access to {} denied ({reason}); change its permissions, or name another file with \
+         --archive",
         path.display()
     )]
     PermissionDenied {
@@ -166,7 +190,10 @@ pub enum Error {
         reason: String,
     },
     /// A run of this name is there already.
-    #[error("run {run} is in {} already; remove it first, or name another file with --archive", path.display())]
+    #[error(
+        "run {run} is in {} already; remove it first, or name another file with --archive",
+        path.display()
+    )]
     RunExists {
         /// The archive's file.
         path: PathBuf,
@@ -182,7 +209,10 @@ pub enum Error {
         pid: u32,
     },
     /// SQLite failed in a way that has no variant of its own.
-    #[error("{action}: {}: {source}; if it happens again, name another file with --archive", path.display())]
+    #[error(
+        "{action}: SQLite failed on {}; if it happens again, name another file with --archive",
+        path.display()
+    )]
     Sqlite {
         /// What was attempted.
         action: &'static str,
@@ -239,8 +269,7 @@ impl Context<'_> {
             // The file of WAL's shared memory is filled by plain writes, whose lack of space SQLite reports as I/O.
             ErrorCode::SystemIoFailure if is_full(&path) => Error::DiskFull { action, path },
             ErrorCode::ReadOnly if failure.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED => {
-                let source = io::Error::new(io::ErrorKind::NotFound, "moved or deleted while in use");
-                Error::Io { action, path, source }
+                Error::Moved { action, path }
             }
             ErrorCode::PermissionDenied | ErrorCode::ReadOnly => {
                 Error::PermissionDenied { action, path, reason: error.to_string() }

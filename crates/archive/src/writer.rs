@@ -1,6 +1,8 @@
 //! Recording a run while it is measured.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -20,6 +22,8 @@ use crate::{Archive, Error, Result};
 pub struct RunWriter {
     connection: Connection,
     path: PathBuf,
+    /// The file behind the connection.
+    file: Option<FileId>,
     options: OpenOptions,
     run: RunId,
     last_seq: Option<u64>,
@@ -39,6 +43,7 @@ impl Archive {
         Ok(RunWriter {
             connection,
             path: self.path.clone(),
+            file: FileId::of(&self.path),
             options: self.options,
             run: run.id.clone(),
             last_seq: None,
@@ -58,8 +63,8 @@ impl RunWriter {
     /// # Errors
     ///
     /// [`Error::Invalid`] for a `seq` not above the last one, for a value that is not finite, for a count beyond
-    /// 2^63 − 1, and when the run was removed meanwhile; [`Error::DiskFull`], [`Error::Locked`], [`Error::Io`],
-    /// [`Error::PermissionDenied`], [`Error::Damaged`], [`Error::Sqlite`].
+    /// 2^63 − 1, and when the run was removed meanwhile; [`Error::Moved`] when the file was; [`Error::Damaged`],
+    /// [`Error::DiskFull`], [`Error::Locked`], [`Error::PermissionDenied`], [`Error::Sqlite`].
     pub fn record(&mut self, sample: &Sample) -> Result<()> {
         if let Some(last_seq) = self.last_seq.filter(|last_seq| sample.seq <= *last_seq) {
             return Err(Error::Invalid {
@@ -68,7 +73,9 @@ impl RunWriter {
                 reason: format!("it must follow sample {last_seq}"),
             });
         }
-        insert_sample(&self.connection, self.context("recording a sample"), &self.run, sample)?;
+        let context = self.context("recording a sample");
+        self.expect_in_place(context)?;
+        insert_sample(&self.connection, context, &self.run, sample)?;
         self.last_seq = Some(sample.seq);
         Ok(())
     }
@@ -80,6 +87,7 @@ impl RunWriter {
     /// As [`record`](Self::record), without those of the sample itself.
     pub fn update_environment(&self, environment: &Environment) -> Result<()> {
         let context = self.context("updating the environment of a run");
+        self.expect_in_place(context)?;
         let changed = self
             .connection
             .execute(
@@ -105,6 +113,7 @@ impl RunWriter {
             });
         }
         let context = self.context("ending a run");
+        self.expect_in_place(context)?;
         let changed = self
             .connection
             .execute(
@@ -113,6 +122,15 @@ impl RunWriter {
             )
             .map_err(|error| context.explain(error))?;
         self.expect_row(changed, "the end")
+    }
+
+    /// In WAL mode SQLite does not notice that its file was deleted, and would lose every later sample without a
+    /// word.
+    fn expect_in_place(&self, context: Context<'_>) -> Result<()> {
+        if FileId::of(&self.path) == self.file {
+            return Ok(());
+        }
+        Err(Error::Moved { action: context.action, path: self.path.clone() })
     }
 
     fn expect_row(&self, changed: usize, what: &str) -> Result<()> {
@@ -128,5 +146,19 @@ impl RunWriter {
 
     fn context(&self, action: &'static str) -> Context<'_> {
         self.options.context(&self.path, action)
+    }
+}
+
+/// A file, whatever its name.
+#[derive(Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino() })
     }
 }

@@ -135,6 +135,21 @@ fn a_row_that_no_version_wrote_is_damage_and_not_a_value() {
 }
 
 #[test]
+fn an_archive_deleted_or_moved_under_its_writer_is_told_before_a_sample_is_lost() {
+    for replace in [false, true] {
+        let (directory, archive) = new_archive();
+        let mut writer = archive.begin(&run(0)).unwrap();
+        writer.record(&success(0, 1.0)).unwrap();
+        fs::rename(archive.path(), directory.path().join("elsewhere.sqlite")).unwrap();
+        if replace {
+            fs::write(archive.path(), "").unwrap();
+        }
+        let error = writer.record(&success(1, 1.0)).unwrap_err();
+        assert!(matches!(error, Error::Moved { .. }), "{error}");
+    }
+}
+
+#[test]
 fn reading_makes_no_archive() {
     let (_directory, path) = new_path();
     assert!(matches!(Archive::open_read_only(&path), Err(Error::Missing { .. })));

@@ -7,7 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use virtmark_protocol::{ErrorKind, Reply};
+use virtmark_protocol::{ErrorKind, Reply, checksum_append};
 
 use crate::line::read_again;
 
@@ -72,7 +72,7 @@ impl Incoming {
     pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), Failure> {
         self.file.write_all(data).map_err(Failure::of(format!("write {}", self.temporary.display())))?;
         self.written_bytes += data.len() as u64;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, data);
+        self.crc32c = checksum_append(self.crc32c, data);
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl Outgoing {
         let read = read_again(&mut self.file, &mut buffer[..room])
             .map_err(Failure::of(format!("read {}", self.path.display())))?;
         self.credit_bytes -= read;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, &buffer[..read]);
+        self.crc32c = checksum_append(self.crc32c, &buffer[..read]);
         Ok(match read {
             0 => Reply::GetEnd { crc32c: self.crc32c },
             _ => Reply::GetData(&buffer[..read]),

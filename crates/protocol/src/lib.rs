@@ -23,3 +23,8 @@ pub const STDIN_WINDOW_BYTES: usize = 64 * 1024;
 
 /// The session of frames that belong to none: [`Reply::Ready`].
 pub const NO_SESSION: u64 = 0;
+
+/// The checksum of a file's content so far, given that of what came before `bytes`; 0 before the first.
+pub fn checksum_append(checksum: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(checksum, bytes)
+}

@@ -1,0 +1,6 @@
+//! The real agent at the other end of the real link, on this host and over a socket pair.
+
+mod commands;
+mod files;
+mod sessions;
+mod support;

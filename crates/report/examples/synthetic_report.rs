@@ -6,7 +6,7 @@ mod synthetic;
 use std::path::PathBuf;
 
 use virtmark_model::FailureClass;
-use virtmark_report::{RunSamples, html, table::Style, terminal};
+use virtmark_report::{RunSamples, Style, html, terminal};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = PathBuf::from(std::env::args().nth(1).ok_or("name a directory to write to")?);

@@ -18,6 +18,18 @@ pub fn value(value: f64, unit: Unit) -> String {
     }
 }
 
+/// Two values of one unit, which is said once when both are shown in it: `1.201–1.260 s`, `985.2 ms – 1.021 s`.
+pub fn range(low: f64, high: f64, unit: Unit, dash: &str) -> String {
+    let (low, high) = (value(low, unit), value(high, unit));
+    match (low.rsplit_once(' '), high.rsplit_once(' ')) {
+        (Some((number, low_symbol)), Some((_, high_symbol))) if low_symbol == high_symbol => {
+            format!("{number}{dash}{high}")
+        }
+        (None, None) => format!("{low}{dash}{high}"),
+        _ => format!("{low} {dash} {high}"),
+    }
+}
+
 /// A duration given in nanoseconds: `85 ns`, `12.30 ms`, `1.234 s`.
 pub fn duration_ns(ns: f64) -> String {
     scaled(ns, &DURATIONS)
@@ -177,6 +189,13 @@ mod tests {
         assert_eq!(percent(0.123), "12.3 %");
         assert_eq!(percent(0.0001), "<0.1 %");
         assert_eq!(percent(0.0), "0.0 %");
+    }
+
+    #[test]
+    fn a_range_says_a_shared_unit_once() {
+        assert_eq!(range(1.201e9, 1.26e9, Unit::Ns, "–"), "1.201–1.260 s");
+        assert_eq!(range(985.2e6, 1.021e9, Unit::Ns, "–"), "985.2 ms – 1.021 s");
+        assert_eq!(range(3.0, 5.0, Unit::Count, "-"), "3-5");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! - [`terminal`]: tables for a person at a terminal, written to standard error by the caller.
 //! - [`html::report`]: one document about one or several runs that loads nothing from elsewhere.
 //! - [`figure`]: distributions and waterfalls as SVG.
-//! - [`format`]: values with their units as people read them.
+//! - [`mod@format`]: values with their units as people read them.
 //!
 //! Figures are computed here from raw samples by `virtmark-stats`; nothing is trimmed, failures are counted beside
 //! successes, and software emulation is said wherever a figure is shown.
@@ -21,9 +21,11 @@ mod markup;
 mod metric;
 mod notes;
 mod samples;
+mod style;
 pub mod table;
 pub mod terminal;
 
 pub use error::ReportError;
 pub use metric::{MedianSample, Metric};
 pub use samples::{ExtraColumn, RunSamples};
+pub use style::{Style, Tone};

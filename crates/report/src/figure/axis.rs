@@ -64,7 +64,10 @@ impl Axis {
                 return ticks.into_iter().map(|tick| Tick { value: tick.value * size, ..tick }).collect();
             }
         }
-        linear(low, high, wanted).into_iter().map(|tick| Tick { value: tick.value * size, ..tick }).collect()
+        let ticks = linear(low, high, wanted);
+        // One tick gives no sense of the scale, and two little.
+        let ticks = if ticks.len() < 3 { linear(low, high, 2 * wanted) } else { ticks };
+        ticks.into_iter().map(|tick| Tick { value: tick.value * size, ..tick }).collect()
     }
 }
 
@@ -147,7 +150,7 @@ mod tests {
         ) {
             let axis = Axis::around(low, low + spread, logarithmic, 0.0, 800.0);
             let ticks = axis.ticks(1.0, wanted);
-            prop_assert!((2..=24).contains(&ticks.len()), "{ticks:?}");
+            prop_assert!((3..=24).contains(&ticks.len()), "{ticks:?}");
             prop_assert!(ticks.is_sorted_by(|a, b| a.value < b.value && a.label != b.label), "{ticks:?}");
             for tick in &ticks {
                 let position = axis.position(tick.value);

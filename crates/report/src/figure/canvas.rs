@@ -58,7 +58,8 @@ pub(super) fn frame(
     let top = 10.0 + LINE * title_lines.len() as f64 + 6.0;
     let bottom = top + height;
     let total = bottom + LINE * note_lines.len() as f64 + 10.0;
-    let view = format!("0 0 {WIDTH} {}", number(total));
+    let total = number(total);
+    let view = format!("0 0 {WIDTH} {total}");
     let mut attributes: Vec<(&str, &dyn Display)> = Vec::new();
     if standalone {
         attributes.push(("xmlns", &"http://www.w3.org/2000/svg"));

@@ -47,8 +47,7 @@ fn draw_legend(svg: &mut Markup, plot: &Ecdf, curve: &Curve, position: usize, to
         said.push_str(&format!(", median {}", format::value(median, plot.unit)));
     }
     if let Some(interval) = curve.median_interval {
-        let (low, high) = (format::value(interval.low, plot.unit), format::value(interval.high, plot.unit));
-        said.push_str(&format!(" [{low}, {high}]"));
+        said.push_str(&format!(" [{}]", format::range(interval.low, interval.high, plot.unit, "–")));
     }
     canvas::text(svg, 52.0, middle + 4.5, said, &[("class", &"ink")]);
 }
@@ -234,7 +233,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(16))]
 
         /// At every drawn height, the curve stands within a cell of where the distribution really takes that height.
         #[test]

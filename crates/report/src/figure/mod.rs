@@ -11,6 +11,8 @@
 mod axis;
 mod canvas;
 mod ecdf;
+#[cfg(test)]
+mod tests;
 mod waterfall;
 
 use virtmark_model::Unit;

@@ -14,7 +14,7 @@ const LOGARITHMIC_FROM: f64 = 100.0;
 
 pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>]) {
     let names = metric_names(entries);
-    body.element("section", &[], |section| {
+    body.element("section", &[("class", &"summary")], |section| {
         section.leaf("h2", &[], "Summary");
         if names.is_empty() {
             section.leaf("p", &[], "Nothing was measured.");
@@ -124,15 +124,19 @@ fn draw_row(row: &mut Markup, metric: &Metric<'_>) {
 }
 
 fn draw_percentile(row: &mut Markup, class: &str, percentile: Percentile, unit: Unit) {
-    let mark = if percentile.supported { "" } else { "*" };
-    tables::cell(row, class, format!("{}{mark}", format::value(percentile.value, unit)));
+    row.element("td", &[("class", &class)], |cell| {
+        cell.text(format::value(percentile.value, unit));
+        if !percentile.supported {
+            // Hangs into the gap, so that the figures above and below stay aligned.
+            cell.leaf("span", &[("class", &"mark")], "*");
+        }
+    });
 }
 
 fn interval(summary: &Summary, unit: Unit) -> String {
-    summary.median_ci95.map_or_else(
-        || "–".into(),
-        |interval| format!("{} – {}", format::value(interval.low, unit), format::value(interval.high, unit)),
-    )
+    summary
+        .median_ci95
+        .map_or_else(|| "–".into(), |interval| format::range(interval.low, interval.high, unit, "–"))
 }
 
 fn summary_notes(entries: &[Entry<'_>]) -> Vec<String> {

@@ -2,7 +2,8 @@
 
 use virtmark_model::{Run, RunStatus, Unit};
 
-use crate::table::{Cell, Column, Style, Table, Tone};
+use crate::style::{Style, Tone};
+use crate::table::{Cell, Column, Table};
 use crate::{environment, format, notes};
 
 /// One run in a list.
@@ -114,7 +115,7 @@ pub fn checks(checks: &[Check<'_>], style: Style) -> String {
     let count = |status| checks.iter().filter(|check| check.status == status).count();
     table.note(
         format!(
-            "{} ok, {} warnings, {} bad, {} skipped",
+            "{} ok, {} warn, {} bad, {} skip",
             count(CheckStatus::Good),
             count(CheckStatus::Warning),
             count(CheckStatus::Bad),
@@ -186,6 +187,6 @@ mod tests {
         let text = environment_table(&[&one, &two], Style::default());
         let marked: Vec<&str> = text.lines().filter(|line| line.starts_with('≠')).collect();
         assert_eq!(marked.len(), 3, "{text}");
-        assert!(text.contains(notes::EMULATION));
+        assert!(text.contains("Software emulation (TCG)"));
     }
 }

@@ -4,7 +4,8 @@ use virtmark_model::Unit;
 use virtmark_stats::{Percentile, Summary};
 
 use crate::metric::{Metric, phase_ns};
-use crate::table::{Cell, Column, Style, Table, Tone};
+use crate::style::{Style, Tone};
+use crate::table::{Cell, Column, Table};
 use crate::{ReportError, RunSamples, format, notes};
 
 /// What one run measured: a table of its metrics, the phases of each metric's median sample, and everything that
@@ -61,7 +62,7 @@ fn figures(summary: &Summary, unit: Unit, style: Style) -> Vec<Cell> {
     let value = |number| Cell::from(format::value(number, unit));
     let interval = match summary.median_ci95 {
         Some(interval) => {
-            interval_text(format::value(interval.low, unit), format::value(interval.high, unit), style)
+            format::range(interval.low, interval.high, unit, if style.unicode { "–" } else { "-" })
         }
         None => "-".into(),
     };
@@ -75,17 +76,6 @@ fn figures(summary: &Summary, unit: Unit, style: Style) -> Vec<Cell> {
         value(summary.min),
         value(summary.max),
     ]
-}
-
-/// `1.201–1.260 s`, or `985.2 ms – 1.021 s` when the ends differ in their unit.
-fn interval_text(low: String, high: String, style: Style) -> String {
-    let dash = if style.unicode { "–" } else { "-" };
-    match (low.rsplit_once(' '), high.rsplit_once(' ')) {
-        (Some((number, low_unit)), Some((_, high_unit))) if low_unit == high_unit => {
-            format!("{number}{dash}{high}")
-        }
-        _ => format!("{low} {dash} {high}"),
-    }
 }
 
 fn percentile(percentile: Percentile, unit: Unit) -> Cell {
@@ -189,21 +179,22 @@ mod tests {
         });
         let text = summary_of(&run);
         insta::assert_snapshot!(text);
-        assert!(text.contains("software emulation") && text.contains(notes::EMULATION));
+        assert!(text.contains("tcg (software emulation)") && text.contains("Software emulation (TCG)"));
     }
 
     #[test]
     fn hardware_virtualisation_is_not_called_emulation() {
         let run = RunSamples::new(fixtures::run("tti", 0, fixtures::kvm()), fixtures::tti_samples(1, 200));
         let text = summary_of(&run);
-        assert!(!text.contains("mulation") && !text.contains(notes::UNSUPPORTED), "{text}");
+        assert!(!text.contains("mulation") && !text.contains("Too few samples"), "{text}");
     }
 
     #[test]
     fn one_sample_has_neither_deviation_nor_interval() {
         let run = RunSamples::new(fixtures::run("tti", 0, fixtures::kvm()), fixtures::tti_samples(1, 1));
         let text = summary_of(&run);
-        assert!(text.contains(notes::NO_INTERVAL) && text.contains(notes::UNSUPPORTED), "{text}");
+        assert!(text.contains(notes::NO_INTERVAL) && text.contains("* Too few samples"), "{text}");
+        assert!(text.contains("1.152 s*"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,106 @@
+//! Golden drawings and the properties every drawing has.
+
+use proptest::prelude::*;
+use virtmark_model::Unit;
+use virtmark_stats::{Interval, Summary};
+
+use super::{Bar, Curve, Ecdf, Figure, Lane, Plot, Waterfall};
+use crate::markup::checker;
+
+fn curve(name: &str, samples: &[f64]) -> Curve {
+    let summary = Summary::from_samples(samples).ok();
+    Curve {
+        name: name.into(),
+        samples: samples.to_vec(),
+        median: summary.map(|summary| summary.median),
+        median_interval: summary.and_then(|summary| summary.median_ci95),
+    }
+}
+
+fn ecdf(curves: Vec<Curve>, logarithmic: bool) -> Figure {
+    Figure {
+        title: "Distribution of tti".into(),
+        notes: vec!["Each step is a sample.".into()],
+        plot: Plot::Ecdf(Ecdf { axis: "tti".into(), unit: Unit::Ns, logarithmic, curves }),
+    }
+}
+
+fn bar(name: &str, start_ns: f64, duration_ns: f64) -> Bar {
+    Bar { name: name.into(), start_ns, duration_ns }
+}
+
+/// One element a line, so that a changed drawing reads as a diff.
+fn lines(svg: &str) -> String {
+    svg.replace("><", ">\n<")
+}
+
+#[test]
+fn ecdf_of_two_runs() {
+    let one = curve("A", &[1.0e9, 1.1e9, 1.2e9, 1.1e9, 1.4e9, 1.05e9]);
+    let two = curve("B", &[1.3e9, 1.5e9]);
+    let svg = ecdf(vec![one, two], false).to_svg();
+    assert_eq!(checker::check(&svg), Ok(()));
+    insta::assert_snapshot!(lines(&svg));
+}
+
+#[test]
+fn waterfall_of_one_run() {
+    let bars = vec![bar("spawn", 0.0, 45e6), bar("kernel", 45e6, 800e6), bar("exec", 845e6, 5e6)];
+    let lanes = vec![Lane { name: "A, sample #3".into(), total_ns: 850e6, bars }];
+    let plot = Plot::Waterfall(Waterfall { lanes });
+    let svg = Figure { title: "Where the time goes".into(), notes: vec![], plot }.to_svg();
+    assert_eq!(checker::check(&svg), Ok(()));
+    insta::assert_snapshot!(lines(&svg));
+}
+
+#[test]
+fn no_samples_are_said_not_drawn() {
+    let svg = ecdf(vec![curve("A", &[])], false).to_svg();
+    assert!(svg.contains("No sample succeeded.") && !svg.contains("<path"), "{svg}");
+}
+
+#[test]
+fn a_logarithmic_axis_says_so_and_needs_positive_values() {
+    assert!(ecdf(vec![curve("A", &[1e6, 1e9])], true).to_svg().contains("logarithmic"));
+    assert!(!ecdf(vec![curve("A", &[0.0, 1e9])], true).to_svg().contains("logarithmic"));
+}
+
+#[test]
+fn size_does_not_grow_with_the_samples() {
+    let samples: Vec<f64> =
+        (0..200_000u32).map(|n| 1e9 + f64::from(n.wrapping_mul(2_654_435_761)) / 8.0).collect();
+    let curve = Curve {
+        name: "A".into(),
+        samples,
+        median: Some(1.2e9),
+        median_interval: Some(Interval { low: 1.1e9, high: 1.3e9, level: 0.95 }),
+    };
+    let svg = ecdf(vec![curve], false).to_svg();
+    assert!(svg.len() < 40_000, "{} bytes", svg.len());
+}
+
+#[test]
+fn drawings_need_nothing_from_elsewhere() {
+    let svg = ecdf(vec![curve("A", &[1.0, 2.0])], false).to_svg();
+    assert_eq!(svg.matches("http").count(), svg.matches("xmlns=\"http://www.w3.org/2000/svg\"").count());
+    assert!(!svg.contains("url(") && !svg.contains("<script") && !svg.contains("@import"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_drawing_is_well_formed_and_has_no_broken_numbers(
+        samples in prop::collection::vec(0.0f64..1e13, 0..30), name in "\\PC{0,40}", logarithmic: bool,
+    ) {
+        let svg = ecdf(vec![curve(&name, &samples)], logarithmic).to_svg();
+        prop_assert_eq!(checker::check(&svg), Ok(()));
+        let plain = svg.replace("&#39;", "");
+        for attribute in ["x=\"", "y=\"", "width=\"", "height=\"", "x1=\"", "x2=\"", "y1=\"", "y2=\""] {
+            for (at, _) in plain.match_indices(&format!(" {attribute}")) {
+                let value = plain[at + attribute.len() + 1..].split('"').next().unwrap_or_default();
+                prop_assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{attribute}{value}");
+            }
+        }
+    }
+}

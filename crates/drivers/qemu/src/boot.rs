@@ -22,8 +22,8 @@ const PC: &str = "pc,usb=off,vmport=off,smbus=off,hpet=off";
 const COMMON: [&str; 5] = ["console=ttyS0", "quiet", "loglevel=1", "panic=-1", "random.trust_cpu=on"];
 
 /// Work at boot that emulation makes dear, and that no measurement needs: self-tests, mitigations (which emulation
-/// does not need), patching of lock prefixes, tracing of the kernel, checks of the clock.
-const EMULATED: [&str; 9] = [
+/// does not need), patching of lock prefixes, security modules, checks of the clock.
+const EMULATED: [&str; 8] = [
     "tsc=reliable",
     "no_timer_check",
     "mitigations=off",
@@ -32,7 +32,6 @@ const EMULATED: [&str; 9] = [
     "noreplace-smp",
     "lsm=",
     "audit=0",
-    "initcall_blacklist=init_kprobe_trace,crypto_kdf108_init,load_system_certificate_list",
 ];
 
 /// Without ACPI there is no second CPU, no power button and no 0.2 s of table interpretation. Restarting is then the
@@ -67,9 +66,8 @@ mod tests {
 
     #[test]
     fn several_cpus_keep_acpi_which_lists_them() {
-        let has = |vcpus, argument| {
-            BootPlan::choose(Accelerator::Tcg, vcpus).kernel_arguments.contains(&argument)
-        };
+        let has =
+            |vcpus, argument| BootPlan::choose(Accelerator::Tcg, vcpus).kernel_arguments.contains(&argument);
         assert!(has(1, "acpi=off"));
         assert!(!has(2, "acpi=off"));
     }

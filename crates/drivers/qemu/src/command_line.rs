@@ -127,9 +127,11 @@ fn escaped(value: &str) -> String {
 
 fn escaped_path(path: &Path) -> OsString {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
-    let doubled = path.as_os_str().as_bytes().iter().flat_map(|byte| {
-        std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 })
-    });
+    let doubled = path
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .flat_map(|byte| std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 }));
     OsString::from_vec(doubled.collect())
 }
 
@@ -149,8 +151,7 @@ mod tests {
             snapshots: false,
             ready_timeout: Duration::from_secs(1),
         };
-        let image =
-            BootImage { kernel: "/k".into(), initramfs: "/i".into(), facts: ImageFacts::default() };
+        let image = BootImage { kernel: "/k".into(), initramfs: "/i".into(), facts: ImageFacts::default() };
         let command_line = CommandLine {
             accelerator: Accelerator::Tcg,
             image: &image,

@@ -28,14 +28,17 @@ impl Program {
     /// Finds the program: `chosen` if given, otherwise the default name in `PATH`. Asks it for its version.
     pub fn find(chosen: Option<&Path>) -> Result<Self> {
         let name = chosen.map_or_else(|| PathBuf::from(Self::default_name()), Path::to_path_buf);
-        let missing = |reason: String| Error::HypervisorMissing {
+        let missing = |reason: String| {
+            Error::HypervisorMissing {
             program: name.display().to_string(),
             reason,
             remedy: "install it with `make setup` or `apt-get install qemu-system-x86`, or name one with --qemu FILE"
                 .into(),
+        }
         };
         let path = resolve(&name).ok_or_else(|| missing("no such program".into()))?;
-        let output = Command::new(&path).arg("--version").output().map_err(|error| missing(error.to_string()))?;
+        let output =
+            Command::new(&path).arg("--version").output().map_err(|error| missing(error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text
             .lines()

@@ -32,7 +32,12 @@ impl Death<'_> {
         if said(&["No space left on device"]) {
             return Error::DiskFull { path: self.directory.to_path_buf(), remedy: "VIRTMARK_RUN_DIR" };
         }
-        if said(&["could not load kernel", "invalid kernel", "Error loading uncompressed kernel", "linux kernel too old"]) {
+        if said(&[
+            "could not load kernel",
+            "invalid kernel",
+            "Error loading uncompressed kernel",
+            "linux kernel too old",
+        ]) {
             return Error::KernelInvalid { path: self.kernel.to_path_buf(), reason };
         }
         let output = [reason.as_str(), self.console.as_str()].join("\n");
@@ -62,7 +67,10 @@ mod tests {
     #[test]
     fn the_words_of_qemu_name_the_cause() {
         let cases = [
-            ("qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory", FailureClass::OutOfMemory),
+            (
+                "qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory",
+                FailureClass::OutOfMemory,
+            ),
             ("Could not access KVM kernel module: Permission denied", FailureClass::AcceleratorUnavailable),
             ("qemu: could not load kernel '/kernel': Invalid argument", FailureClass::KernelInvalid),
             ("write failed: No space left on device", FailureClass::DiskFull),

@@ -102,7 +102,20 @@ impl Qemu {
         };
         let capabilities =
             Capabilities::all_except([(Capability::Migrate, "this driver does not move machines yet")]);
-        Ok(Self { capabilities, facts, platform: Arc::new(Platform { accelerator, program, run_dir }) })
+        let memory_limit_bytes = memory_limit_bytes();
+        let platform = Arc::new(Platform { accelerator, memory_limit_bytes, program, run_dir });
+        Ok(Self { capabilities, facts, platform })
+    }
+
+    /// The options that decide how fast a guest boots, for a bare QEMU command line to compare with: machine type, CPU
+    /// model and kernel arguments.
+    pub fn bare_arguments(&self, vcpus: u32) -> Vec<(&'static str, String)> {
+        let plan = BootPlan::choose(self.platform.accelerator, vcpus);
+        vec![
+            ("-machine", plan.machine.to_owned()),
+            ("-cpu", plan.cpu.to_owned()),
+            ("-append", plan.kernel_arguments.join(" ")),
+        ]
     }
 }
 
@@ -124,4 +137,10 @@ impl Hypervisor for Qemu {
         let (machine, timeline) = QemuMachine::restore(Arc::clone(&self.platform), snapshot, spec.clone())?;
         Ok((Box::new(machine), timeline))
     }
+}
+
+/// All the memory that machines can have: the host's, or what the cgroup grants.
+fn memory_limit_bytes() -> u64 {
+    let host = virtmark_host::facts::host_facts();
+    host.cgroup.memory_bytes.map_or(host.memory_total_bytes, |limit| limit.min(host.memory_total_bytes))
 }

@@ -55,9 +55,7 @@ impl QemuMachine {
         vm.transfer("migrate-incoming", &state)?;
         watch.mark("load");
         vm.go()?;
-        let deadline = Instant::now() + spec.ready_timeout;
-        vm.link.reconnect(deadline).map_err(|_| vm.why_silent(spec.ready_timeout))?;
-        watch.mark("connect");
+        vm.wait_restored(spec.ready_timeout, &mut watch)?;
         Ok((Self { platform, spec, plan, state: MachineState::Running, vm: Some(vm) }, watch.finish()))
     }
 

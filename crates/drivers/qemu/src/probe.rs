@@ -50,7 +50,13 @@ struct Remembered {
 }
 
 /// Finds out whether KVM runs this image, by trying; once per boot of the host, remembered in `cache`.
-pub fn kvm(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>, cache: &Path, notice: &mut dyn FnMut(&str)) -> Result<KvmFinding> {
+pub fn kvm(
+    program: &Program,
+    image: &BootImage,
+    run_dir: &Arc<RunDir>,
+    cache: &Path,
+    notice: &mut dyn FnMut(&str),
+) -> Result<KvmFinding> {
     if let Some(finding) = node() {
         return Ok(finding);
     }
@@ -88,8 +94,12 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
         snapshots: false,
         ready_timeout: PROBE_TIMEOUT,
     };
-    let platform =
-        Platform { accelerator: Accelerator::Kvm, program: program.clone(), run_dir: Arc::clone(run_dir) };
+    let platform = Platform {
+        accelerator: Accelerator::Kvm,
+        memory_limit_bytes: u64::MAX,
+        program: program.clone(),
+        run_dir: Arc::clone(run_dir),
+    };
     let plan = BootPlan::choose(Accelerator::Kvm, spec.vcpus);
     let unusable = |reason: String| Ok(KvmFinding { state: KvmState::Unusable, reason });
     let started = Instant::now();
@@ -105,8 +115,12 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
             state: KvmState::Usable,
             reason: format!("a guest reached user space in {:.1} s", started.elapsed().as_secs_f64()),
         }),
-        Ok(observed) if observed.panicked => unusable(format!("{NODE} opens, but the guest kernel panicked under it")),
-        Ok(observed) if observed.closed => unusable(format!("{NODE} opens, but QEMU ended while the guest booted")),
+        Ok(observed) if observed.panicked => {
+            unusable(format!("{NODE} opens, but the guest kernel panicked under it"))
+        }
+        Ok(observed) if observed.closed => {
+            unusable(format!("{NODE} opens, but QEMU ended while the guest booted"))
+        }
         Ok(_) => unusable(format!("{NODE} opens, but a guest did not reach user space in {PROBE_TIMEOUT:?}")),
         Err(error) => unusable(error.to_string()),
     };
@@ -116,7 +130,9 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
 
 fn key(program: &Program, image: &BootImage) -> String {
     let boot_id = virtmark_host::boot_id().unwrap_or_default();
-    [&boot_id, &program.path.display().to_string(), &program.version, &image.facts.id].map(String::as_str).join("\n")
+    [&boot_id, &program.path.display().to_string(), &program.version, &image.facts.id]
+        .map(String::as_str)
+        .join("\n")
 }
 
 fn remembered(path: &PathBuf, key: &str) -> Option<KvmFinding> {

@@ -79,13 +79,23 @@ impl Qmp {
     }
 
     /// Runs a command and gives its `return` value.
-    pub(crate) fn execute(&mut self, command: &str, arguments: Value, timeout: Duration) -> Result<Value, QmpError> {
+    pub(crate) fn execute(
+        &mut self,
+        command: &str,
+        arguments: Value,
+        timeout: Duration,
+    ) -> Result<Value, QmpError> {
         self.send(command, arguments, None)?;
         self.answer(command, timeout)
     }
 
     /// Hands a descriptor to QEMU under a name, for use as `fd:NAME` in a migration address.
-    pub(crate) fn hand_over(&mut self, name: &str, fd: BorrowedFd<'_>, timeout: Duration) -> Result<(), QmpError> {
+    pub(crate) fn hand_over(
+        &mut self,
+        name: &str,
+        fd: BorrowedFd<'_>,
+        timeout: Duration,
+    ) -> Result<(), QmpError> {
         self.send("getfd", json!({ "fdname": name }), Some(fd))?;
         self.answer("getfd", timeout).map(drop)
     }
@@ -255,7 +265,10 @@ mod tests {
     #[test]
     fn a_refusal_carries_the_words_of_qemu() {
         with_peer(
-            |request| json!({"error": {"class": "GenericError", "desc": "no"}, "id": request["id"]}).to_string() + "\n",
+            |request| {
+                json!({"error": {"class": "GenericError", "desc": "no"}, "id": request["id"]}).to_string()
+                    + "\n"
+            },
             |qmp| {
                 let error = qmp.execute("migrate", json!({}), SECOND).unwrap_err();
                 assert!(matches!(error, QmpError::Refused { description, .. } if description == "no"));

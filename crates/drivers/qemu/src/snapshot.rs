@@ -68,8 +68,7 @@ impl Files {
     pub(crate) fn seal(&self, mut manifest: Manifest) -> Result<Snapshot> {
         let what = || format!("write the snapshot {}", self.directory.display());
         manifest.format = FORMAT;
-        manifest.device_state_bytes =
-            self.device_state().metadata().map_err(Error::io(what()))?.len();
+        manifest.device_state_bytes = self.device_state().metadata().map_err(Error::io(what()))?.len();
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| Error::io(what())(error.into()))?;
         fs::write(self.manifest(), text).map_err(Error::io(what()))?;
         let disk_bytes = allocated_bytes(&self.directory).map_err(Error::io(what()))?;
@@ -103,7 +102,13 @@ impl Files {
 
 impl Manifest {
     /// Refuses a machine that is not what was kept.
-    pub(crate) fn check(&self, qemu_version: &str, accelerator: Accelerator, machine: &str, spec: &MachineSpec) -> Result<()> {
+    pub(crate) fn check(
+        &self,
+        qemu_version: &str,
+        accelerator: Accelerator,
+        machine: &str,
+        spec: &MachineSpec,
+    ) -> Result<()> {
         let differences = [
             ("QEMU version", self.qemu_version.clone(), qemu_version.to_owned()),
             ("accelerator", self.accelerator.to_string(), accelerator.to_string()),

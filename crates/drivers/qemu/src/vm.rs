@@ -104,7 +104,7 @@ impl Vm {
         spawn.stderr(Stream::File(directory.join("stderr")));
         let console = Console::start(console_ours, &directory.join("console"))
             .map_err(Error::io(format!("read the console of {}", spec.name)))?;
-        let link = AgentLink::connect(agent_ours, &spec.name, console.tail_source())?;
+        let link = AgentLink::connect(agent_ours, spec.name.clone(), console.tail_source())?;
         watch.mark("prepare");
 
         let child = spawn.start(&platform.run_dir).map_err(|error| start_error(platform, &error))?;
@@ -151,7 +151,10 @@ impl Vm {
             return Err(self.why_silent(timeout));
         };
         watch.mark_at("firmware_kernel", init_at);
-        let ready = self.link.wait_ready(deadline).map_err(|_| self.why_silent(timeout))?;
+        let ready = self
+            .link
+            .wait_ready_unless(deadline, &|| self.why_dead())
+            .map_err(|error| self.explained(error, timeout))?;
         watch.mark_at("init", ready.first_frame_at);
         watch.mark_at("connect", ready.connected_at);
         Ok(())
@@ -209,21 +212,43 @@ impl Vm {
         &self.directory
     }
 
-    /// Why the guest has not answered: QEMU ended, the guest panicked, or neither.
-    pub(crate) fn why_silent(&self, timeout: Duration) -> Error {
-        if self.console.observed().panicked {
-            // What explains a panic is printed before and after the line that names it.
-            self.console.wait_closed(Instant::now() + EXIT_GRACE);
-            return Error::GuestPanic { machine: self.name.clone(), console: self.console.tail() };
-        }
-        if self.console.observed().closed || !self.runs() {
-            return self.exit_error();
-        }
-        Error::GuestSilent { machine: self.name.clone(), timeout, console: self.console.tail() }
+    /// Waits until the agent of a restored guest answers. Marks `connect`.
+    pub(crate) fn wait_restored(&self, timeout: Duration, watch: &mut Stopwatch) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        let ready = self
+            .link
+            .reconnect_unless(deadline, &|| self.why_dead())
+            .map_err(|error| self.explained(error, timeout))?;
+        watch.mark_at("connect", ready.connected_at);
+        Ok(())
     }
 
-    /// The error for a process that ended by itself.
-    pub(crate) fn exit_error(&self) -> Error {
+    /// Why the guest has not answered: QEMU ended, the guest panicked, or neither.
+    fn why_silent(&self, timeout: Duration) -> Error {
+        self.why_dead().unwrap_or_else(|| Error::GuestSilent {
+            machine: self.name.clone(),
+            timeout,
+            console: self.console.tail(),
+        })
+    }
+
+    /// Why the guest will never answer again, if that is so: QEMU ended, or the guest panicked.
+    fn why_dead(&self) -> Option<Error> {
+        let observed = self.console.observed();
+        (observed.panicked || observed.closed || !self.runs()).then(|| self.exit_error())
+    }
+
+    /// An error of the link, with the machine's own reason where it has one.
+    fn explained(&self, error: Error, timeout: Duration) -> Error {
+        match error {
+            Error::AgentLost { .. } | Error::GuestSilent { .. } => self.why_silent(timeout),
+            other => other,
+        }
+    }
+
+    /// The error for a process that ended by itself, or whose guest panicked.
+    fn exit_error(&self) -> Error {
+        // What explains the end is printed around the line that names it.
         self.console.wait_closed(Instant::now() + EXIT_GRACE);
         if self.console.observed().panicked {
             return Error::GuestPanic { machine: self.name.clone(), console: self.console.tail() };

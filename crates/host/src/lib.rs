@@ -1,12 +1,12 @@
 //! The host as virtmark sees it: facts, child processes that cannot outlive it, run directories.
 
+pub mod doctor;
+pub mod facts;
 mod memory;
 mod proc;
 pub mod process;
 pub mod rundir;
+pub mod signals;
 mod source;
 
-/// Names this boot of the host (`/proc/sys/kernel/random/boot_id`).
-pub fn boot_id() -> Option<String> {
-    source::Source::new(std::path::Path::new("/")).text("proc/sys/kernel/random/boot_id")
-}
+pub use facts::boot_id;

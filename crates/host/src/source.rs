@@ -14,6 +14,11 @@ impl Source {
         Self { root: root.to_owned() }
     }
 
+    /// Whether this is the host that the program runs on, which can be asked in other ways too.
+    pub(crate) fn is_this_host(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
     pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
@@ -29,9 +34,5 @@ impl Source {
     /// A file that holds one number.
     pub(crate) fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
         self.text(path)?.parse().ok()
-    }
-
-    pub(crate) fn exists(&self, path: impl AsRef<Path>) -> bool {
-        self.path(path).exists()
     }
 }

@@ -5,11 +5,11 @@ mod common;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use common::{eventually, pid_in, roots, run_dir, runs};
+use common::{eventually, example, pid_in, roots, run_dir, runs};
 use virtmark_host::process::Spawn;
 use virtmark_host::rundir::Leftover;
 
@@ -33,12 +33,6 @@ impl Victim {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
-}
-
-/// Cargo puts examples beside the directory of test programs, and builds them before tests.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join("examples").join(name)
 }
 
 fn entries(place: &Path, base: &str) -> Vec<String> {

@@ -10,7 +10,7 @@ use super::hunt::{Hunt, KilledProcess, hunt};
 use super::locked::{LockedDir, owner_of};
 use super::roots::Roots;
 use super::{BULK, PROCESSES, log};
-use crate::boot_id;
+use crate::facts::boot_id;
 
 /// A directory of a run that was killed, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

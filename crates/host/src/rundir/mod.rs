@@ -29,7 +29,7 @@ pub use leftovers::{Leftover, clean_leftovers};
 pub(crate) use log::ProcessLog;
 pub use roots::Roots;
 
-use crate::boot_id;
+use crate::facts::boot_id;
 use locked::LockedDir;
 use roots::{RUN_DIR_VARIABLE, SCRATCH_VARIABLE, io_error};
 

@@ -134,7 +134,7 @@ fn free_bytes(path: &Path) -> io::Result<u64> {
     let space = rustix::fs::statvfs(path)?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     let is_memory = rustix::fs::statfs(path)?.f_type == libc::TMPFS_MAGIC;
-    let memory = memory::available_bytes(Path::new("/")).filter(|_| is_memory);
+    let memory = memory::available_bytes().filter(|_| is_memory);
     Ok(memory.map_or(free, |available| free.min(available)))
 }
 

@@ -1,7 +1,8 @@
-//! What the tests of processes share.
+//! What the tests of processes share; each of them uses a part of it.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,4 +40,10 @@ pub(crate) fn pid_in(path: &Path) -> i32 {
         pid.is_some()
     });
     pid.unwrap()
+}
+
+/// Cargo puts examples beside the directory of test programs, and builds them before tests.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().unwrap().parent().unwrap().join("examples").join(name)
 }

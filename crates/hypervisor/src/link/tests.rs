@@ -1,5 +1,7 @@
 //! The link against an agent made of bytes; against the real one it is tested beside the native driver.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

@@ -76,6 +76,12 @@ pub trait Machine: Send {
 
     /// The end of its console output; empty where there is no console.
     fn console_tail(&self) -> String;
+
+    /// An error of its guest link, or the machine's own reason for it where it has one: the link only sees that the
+    /// agent is gone, the machine that its kernel panicked.
+    fn explain(&self, error: Error) -> Error {
+        error
+    }
 }
 
 /// What a machine is doing.

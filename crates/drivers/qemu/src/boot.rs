@@ -54,6 +54,11 @@ impl BootPlan {
         }
     }
 
+    /// Whether the machine has ACPI, and with it a power button.
+    pub(crate) fn has_acpi(&self) -> bool {
+        !self.kernel_arguments.contains(&"acpi=off")
+    }
+
     /// One line for the record.
     pub(crate) fn summary(&self) -> String {
         format!("machine {}, cpu {}, PVH direct kernel start", self.machine, self.cpu)

@@ -132,16 +132,19 @@ impl Machine for QemuMachine {
     fn stop(&mut self, mode: StopMode) -> Result<Timeline> {
         let mut watch = Stopwatch::start();
         let running = self.state == MachineState::Running;
-        let vm = match &self.vm {
+        let has_acpi = self.plan.has_acpi();
+        let vm = match &mut self.vm {
             Some(vm) if matches!(self.state, MachineState::Running | MachineState::Paused) => vm,
             _ => return Err(self.wrong_state("stop")),
         };
         let mut gone = false;
         if let (StopMode::Graceful { deadline }, true) = (mode, running) {
             let until = Instant::now() + deadline;
-            // A guest that cannot be asked is forced.
-            gone = vm.link.shutdown().is_ok()
-                && vm.wait_exit(until.saturating_duration_since(Instant::now())).is_some();
+            // A guest whose agent cannot be asked may still heed the power button.
+            if vm.link.shutdown().is_err() && has_acpi {
+                vm.press_power_button()?;
+            }
+            gone = vm.wait_exit(until.saturating_duration_since(Instant::now())).is_some();
             watch.mark("stop");
         }
         if !gone {
@@ -210,6 +213,13 @@ impl Machine for QemuMachine {
 
     fn console_tail(&self) -> String {
         self.vm.as_ref().map(|vm| vm.console.tail()).unwrap_or_default()
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        match (&self.vm, &error) {
+            (Some(vm), Error::AgentLost { .. } | Error::Timeout { .. }) => vm.why_dead().unwrap_or(error),
+            _ => error,
+        }
     }
 }
 

@@ -143,6 +143,14 @@ impl Vm {
         self.command("stop", json!({})).map(drop)
     }
 
+    /// Presses the virtual power button. A process that has ended already is off.
+    pub(crate) fn press_power_button(&mut self) -> Result<()> {
+        match self.qmp.execute("system_powerdown", json!({}), QMP_TIMEOUT) {
+            Ok(_) | Err(QmpError::Closed) => Ok(()),
+            Err(error) => Err(self.qmp_error(&error)),
+        }
+    }
+
     /// Waits until the agent answers after a boot. Marks `firmware_kernel`, `init` and `connect`.
     pub(crate) fn wait_booted(&self, timeout: Duration, watch: &mut Stopwatch) -> Result<()> {
         let deadline = Instant::now() + timeout;
@@ -233,7 +241,7 @@ impl Vm {
     }
 
     /// Why the guest will never answer again, if that is so: QEMU ended, or the guest panicked.
-    fn why_dead(&self) -> Option<Error> {
+    pub(crate) fn why_dead(&self) -> Option<Error> {
         let observed = self.console.observed();
         (observed.panicked || observed.closed || !self.runs()).then(|| self.exit_error())
     }

@@ -78,7 +78,7 @@ macro_rules! ensure {
         }
     };
 }
-pub(self) use ensure;
+use ensure;
 
 /// Runs every check and gives each one's name and verdict. `progress` hears each as it ends.
 pub fn run(subject: &Subject<'_>, progress: &mut dyn FnMut(&str, &Verdict)) -> Vec<(&'static str, Verdict)> {

@@ -87,7 +87,8 @@ impl Cycle<'_> {
             let machine = Guard { machine, progress: self.progress };
             let mut command = Command::shell("exit 0");
             command.timeout = Some(spec.ready_timeout);
-            let output = machine.machine.guest()?.exec(&command)?;
+            let output =
+                machine.machine.guest()?.exec(&command).map_err(|error| machine.machine.explain(error))?;
             if output.success() { Ok(()) } else { Err(unanswered(machine.machine.name(), &output)) }
         })
     }

@@ -70,7 +70,8 @@ impl Bench<'_> {
         let limit = self.tti.plan.timeout;
         let left = limit.saturating_sub(watch.elapsed());
         let guest = machine.guest().map_err(failed("exec"))?;
-        let output = exec(&guest, &self.tti.plan.command, left).map_err(failed("exec"))?;
+        let output = exec(&guest, &self.tti.plan.command, left)
+            .map_err(|error| failed("exec")(machine.explain(error)))?;
         if output.status == ExecStatus::TimedOut {
             let machine = machine.name().into();
             let request = format!("creating, starting and running {:?}", self.tti.plan.command);

@@ -1,4 +1,5 @@
 //! Whatever way virtmark ends, nothing of it stays: its own end, SIGKILL, and what the next start finds.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -56,17 +57,19 @@ fn a_child_dies_with_a_killed_parent() {
 #[test]
 fn the_next_start_ends_descendants_and_removes_directories() {
     let place = tempfile::tempdir().unwrap();
-    let (member, escaped) = (place.path().join("member"), place.path().join("escaped"));
+    let [leader, member, escaped] = ["leader", "member", "escaped"].map(|name| place.path().join(name));
     // One descendant in the child's process group, one that has left it with a session of its own.
     let script = format!(
-        "sleep 60 & echo $! > {}; setsid sh -c 'echo $$ > {}; exec sleep 60' & wait",
+        "echo $$ > {}; sleep 60 & echo $! > {}; setsid sh -c 'echo $$ > {}; exec sleep 60' & wait",
+        leader.display(),
         member.display(),
         escaped.display()
     );
     let mut victim = Victim::start(place.path(), &script);
-    let (member, escaped) = (pid_in(&member), pid_in(&escaped));
+    let [leader, member, escaped] = [leader, member, escaped].map(|file| pid_in(&file));
     assert!(roots(place.path()).clean_leftovers().is_empty(), "it lives, and is left alone");
     victim.kill();
+    eventually("the direct child is gone", || !runs(leader));
     assert!(runs(member) && runs(escaped), "the kernel ends the direct child only");
     assert_eq!(entries(place.path(), "c"), [victim.id.clone()]);
     assert_eq!(entries(place.path(), "b"), [victim.id.clone()]);

@@ -1,4 +1,5 @@
 //! Children: started, watched, ended.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

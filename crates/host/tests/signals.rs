@@ -1,4 +1,5 @@
 //! Being told to stop, once and twice.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

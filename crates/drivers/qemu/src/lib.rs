@@ -7,6 +7,7 @@ mod boot;
 mod command_line;
 mod console;
 mod discover;
+pub mod doctor;
 mod failure;
 mod machine;
 pub mod probe;

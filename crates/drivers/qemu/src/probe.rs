@@ -1,12 +1,13 @@
 //! Whether KVM really runs guests here. A `/dev/kvm` node alone proves nothing: a probe guest must reach user space.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use virtmark_host::doctor::{KvmNode, kvm_node};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{BootImage, Error, MachineSpec, Result};
 use virtmark_model::{Accelerator, Stopwatch};
@@ -17,7 +18,6 @@ use crate::vm::{Origin, Platform, Vm};
 
 /// How long the probe guest may take to user space. Nested virtualisation inside an emulator took 5 s.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
-const NODE: &str = "/dev/kvm";
 
 /// What was found out about KVM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct KvmFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KvmState {
-    /// There is no `/dev/kvm`.
+    /// There is no `/dev/kvm`, or nothing behind it.
     Absent,
     /// The node is there and cannot be opened.
     Forbidden,
@@ -74,14 +74,14 @@ pub fn kvm(
 
 /// What the node alone tells: `None` when only a guest can tell more.
 pub fn node() -> Option<KvmFinding> {
-    let finding = |state, reason: String| Some(KvmFinding { state, reason });
-    match OpenOptions::new().read(true).write(true).open(NODE) {
-        Ok(_) => None,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            finding(KvmState::Absent, format!("there is no {NODE}"))
-        }
-        Err(error) => finding(KvmState::Forbidden, format!("{NODE} cannot be opened: {error}")),
-    }
+    let (state, reason) = match kvm_node(Path::new("/")) {
+        KvmNode::Opens { api_version: Some(_) } => return None,
+        KvmNode::Opens { api_version: None } => (KvmState::Unusable, "it opens, and is not KVM".to_owned()),
+        KvmNode::Absent | KvmNode::NoDevice => (KvmState::Absent, "it is not there".to_owned()),
+        KvmNode::NoPermission => (KvmState::Forbidden, "this user may not open it".to_owned()),
+        KvmNode::Refuses(why) => (KvmState::Unusable, format!("it does not open: {why}")),
+    };
+    Some(KvmFinding { state, reason: format!("/dev/kvm: {reason}") })
 }
 
 fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Result<KvmFinding> {
@@ -116,12 +116,14 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
             reason: format!("a guest reached user space in {:.1} s", started.elapsed().as_secs_f64()),
         }),
         Ok(observed) if observed.panicked => {
-            unusable(format!("{NODE} opens, but the guest kernel panicked under it"))
+            unusable("/dev/kvm opens, but the guest kernel panicked under it".into())
         }
         Ok(observed) if observed.closed => {
-            unusable(format!("{NODE} opens, but QEMU ended while the guest booted"))
+            unusable("/dev/kvm opens, but QEMU ended while the guest booted".into())
         }
-        Ok(_) => unusable(format!("{NODE} opens, but a guest did not reach user space in {PROBE_TIMEOUT:?}")),
+        Ok(_) => {
+            unusable(format!("/dev/kvm opens, but a guest did not reach user space in {PROBE_TIMEOUT:?}"))
+        }
         Err(error) => unusable(error.to_string()),
     };
     vm.remove(run_dir)?;

@@ -1,3 +1,53 @@
 //! Measure virtual machines: boot, restore, overhead, load, density, migration.
+//!
+//! Arguments in, calls out. What is measured, and how, is in the crates below; this one turns options into their
+//! types, and what they give back into output and an exit code.
 
-fn main() {}
+mod args;
+mod commands;
+mod duration;
+mod environment;
+mod exit;
+mod failure;
+mod measure;
+mod output;
+mod platform;
+mod progress;
+mod size;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use exit::Exit;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = run(arguments);
+    let exit = result.unwrap_or_else(|error| {
+        failure::tell(&error);
+        failure::exit_of(&error)
+    });
+    ExitCode::from(exit.code())
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    if arguments.command.touches_host() {
+        commands::clean_leftovers();
+    }
+    match arguments.command {
+        Command::Completions(options) => commands::completions::run(&options),
+        Command::Doctor(options) => commands::doctor::run(&options),
+        Command::Export(options) => commands::export::run(&options),
+        Command::Image(options) => commands::image::run(&options),
+        Command::Lifecycle(options) => commands::lifecycle::run(&options, arguments.quiet),
+        Command::Man(options) => commands::man::run(&options),
+        Command::Remove(options) => commands::remove::run(&options),
+        Command::Report(options) => commands::report::run(&options),
+        Command::Runs(options) => commands::runs::run(&options),
+        Command::Show(options) => commands::show::run(&options, arguments.quiet),
+        Command::Tti(options) => commands::tti::run(&options, arguments.quiet),
+    }
+}

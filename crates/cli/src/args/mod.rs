@@ -1,0 +1,129 @@
+//! The command line as the user writes it.
+
+mod image;
+mod machine;
+mod results;
+mod scenario;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice};
+pub(crate) use machine::{Accel, Driver, MachineArguments};
+pub(crate) use results::{
+    DoctorArguments, ExportArguments, RemoveArguments, ReportArguments, RunsArguments, ShowArguments,
+};
+pub(crate) use scenario::{LifecycleArguments, LifecycleFormat, TtiArguments};
+
+const ABOUT: &str =
+    "Measure virtual machines: how long until one answers, and what each part of that time was.";
+
+const LONG_ABOUT: &str = "\
+Measure virtual machines: how long until one answers, and what each part of that time was.
+
+Results go to standard output for machines (JSON), and to standard error for people (bars, tables). \
+Every sample is kept in an archive before the next measurement starts, and can be shown, exported and reported again.";
+
+const EXAMPLES: &str = "\
+Examples:
+  virtmark doctor                              is this host fit to measure on?
+  virtmark tti                                 time to interactive, 50 machines one after the other
+  virtmark tti --mode burst --iterations 8     eight machines at once
+  virtmark tti --hypervisor native             the same command on the bare host: the baseline
+  virtmark lifecycle --format csv              create, start, snapshot, restore, stop, destroy
+  virtmark show latest                         the figures of the newest run, computed again
+  virtmark report latest -o report.html        one self-contained page
+
+Environment:
+  VIRTMARK_ARCHIVE   file in which runs are kept (or --archive)
+  VIRTMARK_CACHE     directory for images
+  VIRTMARK_RUN_DIR   directory for sockets and logs of machines
+  VIRTMARK_SCRATCH   directory for snapshots and guest memory
+  NO_COLOR           neither colours nor bars";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "virtmark", version = env!("VIRTMARK_VERSION"), about = ABOUT, long_about = LONG_ABOUT)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", crate::exit::help()))]
+#[command(max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// Show neither progress nor tables; errors and results stay
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measure the time to interactive: from the request to create a machine to its first command's output
+    Tti(TtiArguments),
+    /// Measure create, start, snapshot, restore, stop and destroy, each by itself
+    Lifecycle(LifecycleArguments),
+    /// List the runs in the archive
+    Runs(RunsArguments),
+    /// Show a run's figures, computed again from its stored samples
+    Show(ShowArguments),
+    /// Write a run out with all its samples
+    Export(ExportArguments),
+    /// Make a self-contained HTML page about one or several runs
+    Report(ReportArguments),
+    /// Remove runs with their samples from the archive
+    Remove(RemoveArguments),
+    /// Check whether this host is fit to measure on
+    Doctor(DoctorArguments),
+    /// Build, list, inspect and remove guest images
+    Image(ImageArguments),
+    /// Print the completion script of a shell
+    Completions(CompletionsArguments),
+    /// Write the man pages to a directory
+    Man(ManArguments),
+}
+
+impl Command {
+    /// Whether it looks at the host and the machines on it, or only at its own definition.
+    pub(crate) fn touches_host(&self) -> bool {
+        !matches!(self, Self::Completions(_) | Self::Man(_))
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  virtmark completions bash > ~/.local/share/bash-completion/completions/virtmark"
+)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  virtmark man ~/.local/share/man/man1")]
+pub(crate) struct ManArguments {
+    /// The directory, made where there is none
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+/// Where runs are kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Archive")]
+pub(crate) struct ArchiveArguments {
+    /// The archive [default: ~/.local/share/virtmark/archive.sqlite]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) archive: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

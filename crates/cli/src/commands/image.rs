@@ -1,0 +1,99 @@
+//! `virtmark image`
+
+use serde_json::{Value, json};
+use virtmark_image::{Listing, Manifest, Store};
+use virtmark_report::Tone;
+use virtmark_report::format;
+use virtmark_report::table::{Cell, Column, Table};
+
+use crate::args::{ImageArguments, ImageCommand};
+use crate::exit::Exit;
+use crate::output;
+use crate::platform::tiny_recipe;
+
+pub(crate) fn run(options: &ImageArguments) -> anyhow::Result<Exit> {
+    let store = Store::open(Store::default_dir()?)?;
+    match &options.command {
+        ImageCommand::Build { recipe: _, kernel, busybox, json } => {
+            let recipe = tiny_recipe(kernel, busybox.clone())?;
+            let tell = &mut |line: &str| output::people(&format!("virtmark: {line}\n"));
+            let image = store.ensure_tiny(&recipe, tell)?;
+            if *json {
+                output::json(&record(&image.id, std::slice::from_ref(&image.name), &image.manifest))?;
+            } else {
+                output::stdout(|output| writeln!(output, "{} {}", image.id, image.name))?;
+            }
+        }
+        ImageCommand::List { json } => {
+            let listings = store.list()?;
+            if *json {
+                let objects: Vec<Value> = listings.iter().map(object).collect();
+                output::json(&objects)?;
+            } else {
+                let text = table(&listings).render(output::stdout_style());
+                output::stdout(|output| output.write_all(text.as_bytes()))?;
+            }
+        }
+        ImageCommand::Inspect { image } => {
+            let listing = store.inspect(image)?;
+            output::json(&object(&listing))?;
+            // What is damaged is shown, and is no success.
+            listing.state?;
+        }
+        ImageCommand::Rm { images } => {
+            for image in images {
+                let id = store.remove(image)?;
+                output::people(&format!("virtmark: removed image {id}\n"));
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn table(listings: &[Listing]) -> Table {
+    let mut table = Table::new("");
+    for heading in ["id", "name", "kernel"] {
+        table.column(heading, Column::Name);
+    }
+    table.column("size", Column::Figure).column("state", Column::Text);
+    for Listing { id, names, state } in listings {
+        let short = Cell::from(id.get(..12).unwrap_or(id)).tone(Tone::Strong);
+        let names = names.join(", ").into();
+        table.row(match state {
+            Ok(manifest) => vec![
+                short,
+                names,
+                manifest.kernel_release.as_str().into(),
+                format::bytes(manifest.size_bytes() as f64).into(),
+                Cell::from("good").tone(Tone::Good),
+            ],
+            Err(error) => {
+                let nothing = || Cell::from("-");
+                vec![short, names, nothing(), nothing(), Cell::from(error.to_string()).tone(Tone::Bad)]
+            }
+        });
+    }
+    if listings.is_empty() {
+        table.note("There are no images; `virtmark image build tiny` makes one.", Tone::Plain);
+    }
+    table
+}
+
+fn object(listing: &Listing) -> Value {
+    match &listing.state {
+        Ok(manifest) => record(&listing.id, &listing.names, manifest),
+        Err(error) => {
+            json!({ "id": listing.id, "names": listing.names, "state": "damaged", "problem": error.to_string() })
+        }
+    }
+}
+
+fn record(id: &str, names: &[String], manifest: &Manifest) -> Value {
+    json!({
+        "id": id,
+        "names": names,
+        "state": "good",
+        "size_bytes": manifest.size_bytes(),
+        "manifest": manifest,
+    })
+}

@@ -1,0 +1,43 @@
+//! Each command: from its options to the calls that do it.
+
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod image;
+pub(crate) mod lifecycle;
+pub(crate) mod man;
+mod present;
+pub(crate) mod remove;
+pub(crate) mod report;
+pub(crate) mod runs;
+pub(crate) mod show;
+pub(crate) mod tti;
+
+use virtmark_host::rundir::clean_leftovers as clean;
+
+use crate::output;
+
+/// Removes what a killed virtmark left behind, and says so.
+pub(crate) fn clean_leftovers() {
+    // A command that needs these directories will say what is wrong with them.
+    let Ok(leftovers) = clean() else { return };
+    for leftover in leftovers {
+        let processes = match leftover.processes.len() {
+            0 => String::new(),
+            1 => ", ended 1 process".into(),
+            count => format!(", ended {count} processes"),
+        };
+        let line = match &leftover.problem {
+            None => format!(
+                "virtmark: removed what process {} left in {}{processes}\n",
+                leftover.owner_pid,
+                leftover.path.display()
+            ),
+            Some(problem) => format!(
+                "virtmark: process {} left something behind{processes}: {problem}\n",
+                leftover.owner_pid
+            ),
+        };
+        output::people(&line);
+    }
+}

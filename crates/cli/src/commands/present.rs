@@ -1,0 +1,131 @@
+//! A run's figures, in the form of its scenario: JSON for machines, tables for people.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use virtmark_model::{Run, Sample};
+use virtmark_report::table::{Cell, Column, Table};
+use virtmark_report::{ExtraColumn, RunSamples, format, terminal};
+use virtmark_report::{Style, Tone};
+use virtmark_scenarios::lifecycle::{self, LifecycleReport, Operation};
+use virtmark_scenarios::tti::{self, Concurrent, TtiReport};
+
+use crate::failure::Failure;
+use crate::output;
+
+/// What standard output gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Csv,
+    Json,
+}
+
+/// Prints what there is to say of a run: tables to standard error, the scenario's report to standard output.
+pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) -> anyhow::Result<()> {
+    let context = || format!("cannot compute the figures of run {}", run.id);
+    match run.scenario.as_str() {
+        tti::SCENARIO => {
+            let report = TtiReport::from_samples(run, samples).with_context(context)?;
+            if !quiet {
+                tell(run, samples, report.concurrent.as_ref().map(ramp))?;
+            }
+            output::json(&report)
+        }
+        lifecycle::SCENARIO => {
+            let report = LifecycleReport::from_samples(run, samples).with_context(context)?;
+            if !quiet {
+                tell(run, samples, None)?;
+            }
+            match form {
+                Form::Csv => output::stdout(|output| report.write_csv(output)),
+                Form::Json => output::json(&report),
+            }
+        }
+        other => {
+            let message = format!(
+                "run {} is of scenario {other:?}, which this virtmark does not know; `virtmark export {}` writes it out",
+                run.id, run.id
+            );
+            Err(Failure { exit: crate::exit::Exit::Unexpected, message }.into())
+        }
+    }
+}
+
+/// A run with what its scenario has to say of each metric beyond the figures.
+pub(crate) fn with_judgement(run: Run, samples: Vec<Sample>) -> anyhow::Result<RunSamples> {
+    let mut all = RunSamples::new(run, samples);
+    if all.run.scenario == lifecycle::SCENARIO {
+        let report = LifecycleReport::from_samples(&all.run, &all.samples)?;
+        let grades = Operation::ALL
+            .into_iter()
+            .map(|operation| (operation.metric().to_owned(), report.operation(operation).grade_text.clone()));
+        all.extra
+            .push(ExtraColumn { title: "guide's target".into(), by_metric: BTreeMap::from_iter(grades) });
+    }
+    Ok(all)
+}
+
+fn tell(run: &Run, samples: &[Sample], ramp: Option<Table>) -> anyhow::Result<()> {
+    let style = Style::for_stderr();
+    let run_samples = with_judgement(run.clone(), samples.to_vec())?;
+    output::people(&format!("\n{}", terminal::run_summary(&run_samples, style)?));
+    if let Some(ramp) = ramp {
+        output::people(&format!("\n{}", ramp.render(style)));
+    }
+    output::people(&format!("\n{}", footer(run)));
+    Ok(())
+}
+
+/// What measuring cost, and where to find the run again.
+fn footer(run: &Run) -> String {
+    let mut text = String::new();
+    if let Some(cost) = &run.environment.harness {
+        text.push_str(&format!(
+            "virtmark itself: {} of CPU time, {} at most, {} machines with warm-ups",
+            format::duration_ns(cost.cpu_ns as f64),
+            format::bytes(cost.max_rss_bytes as f64),
+            format::count(cost.iterations as f64)
+        ));
+        if let Some(steal_ns) = run.environment.steal_ns {
+            text.push_str(&format!(
+                "; CPU time stolen from this host: {}",
+                format::duration_ns(steal_ns as f64)
+            ));
+        }
+        text.push('\n');
+    }
+    text.push_str(&format!("again: virtmark show {}\n", run.id));
+    text
+}
+
+/// The machines of a concurrent run, in the order of launch.
+fn ramp(concurrent: &Concurrent) -> Table {
+    let time = |ns: Option<u64>| ns.map_or_else(|| "-".into(), |ns| format::duration_ns(ns as f64));
+    let mut table = Table::new("ramp: times from the first launch of the wave");
+    table.column("machine", Column::Name);
+    for heading in ["wave", "launched", "ready", "tti"] {
+        table.column(heading, Column::Figure);
+    }
+    for point in &concurrent.ramp {
+        table.row(vec![
+            Cell::from(point.machine.as_str()),
+            point.wave.to_string().into(),
+            time(Some(point.launched_ns)).into(),
+            time(point.ready_ns).into(),
+            time(point.tti_ns).into(),
+        ]);
+    }
+    table.note(
+        format!(
+            "wall clock {}, first machine ready after {}, at most {} machines at once in {} wave{}; destroying \
+             machines is in none of it",
+            time(concurrent.wall_clock_ns),
+            time(concurrent.time_to_first_ready_ns),
+            concurrent.concurrency,
+            concurrent.waves,
+            if concurrent.waves == 1 { "" } else { "s" },
+        ),
+        Tone::Plain,
+    );
+    table
+}

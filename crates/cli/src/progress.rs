@@ -1,0 +1,177 @@
+//! How far a run is: a bar on a terminal, otherwise a line now and then.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use virtmark_model::{Outcome, Sample};
+use virtmark_report::format;
+use virtmark_scenarios::Plan;
+
+use crate::output;
+
+/// Between two lines where there is no bar.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the user sees of a run while it lasts; clones show the same. It is drawn when something was measured and at no
+/// other time: nothing of it runs during a measurement that is alone.
+#[derive(Clone)]
+pub(crate) struct Progress {
+    shared: Arc<Mutex<State>>,
+}
+
+struct State {
+    scenario: &'static str,
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    planned: u64,
+    warmups: u64,
+    warmed_up: u64,
+    recorded: u64,
+    failed: u64,
+    machines: u64,
+    last_line: Option<Instant>,
+}
+
+impl Progress {
+    pub(crate) fn new(scenario: &'static str, quiet: bool) -> Self {
+        let state = State {
+            scenario,
+            quiet,
+            bar: None,
+            planned: 0,
+            warmups: 0,
+            warmed_up: 0,
+            recorded: 0,
+            failed: 0,
+            machines: 0,
+            last_line: None,
+        };
+        Self { shared: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A line that is no part of the counting.
+    pub(crate) fn note(&self, line: &str) {
+        self.with(|state| {
+            if !state.quiet {
+                state.print(&format!("virtmark: {line}"));
+            }
+        });
+    }
+
+    /// Ends the drawing.
+    pub(crate) fn finish(&self) {
+        self.with(|state| {
+            if let Some(bar) = state.bar.take() {
+                bar.finish_and_clear();
+            }
+        });
+    }
+
+    /// Machines taken through the scenario, warm-ups included.
+    pub(crate) fn machines(&self) -> u64 {
+        self.with(|state| state.machines)
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl virtmark_scenarios::Progress for Progress {
+    fn begin(&self, plan: Plan) {
+        self.with(|state| {
+            state.planned = plan.samples;
+            state.warmups = plan.warmups;
+            if !state.quiet && output::bars() {
+                state.bar = Some(bar(plan));
+            }
+            state.show(None);
+        });
+    }
+
+    fn warmed_up(&self) {
+        self.with(|state| {
+            state.warmed_up += 1;
+            state.machines += 1;
+            state.show(None);
+        });
+    }
+
+    fn recorded(&self, sample: &Sample) {
+        self.with(|state| {
+            state.recorded += 1;
+            // Every machine has exactly one of these.
+            if matches!(sample.metric.as_str(), "tti" | "vm_creation") {
+                state.machines += 1;
+            }
+            if let Outcome::Failure { class, message } = &sample.outcome {
+                state.failed += 1;
+                if !state.quiet {
+                    let first = message.lines().next().unwrap_or_default();
+                    state.print(&format!(
+                        "virtmark: {} #{} failed ({class}): {first}",
+                        sample.metric, sample.seq
+                    ));
+                }
+            }
+            state.show(Some(sample));
+        });
+    }
+
+    fn warn(&self, message: &str) {
+        self.with(|state| state.print(&format!("virtmark: {message}")));
+    }
+}
+
+impl State {
+    fn print(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| output::people(&format!("{line}\n"))),
+            None => output::people(&format!("{line}\n")),
+        }
+    }
+
+    fn show(&mut self, sample: Option<&Sample>) {
+        if self.quiet {
+            return;
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.warmed_up + self.recorded);
+            bar.set_message(self.message(sample));
+            return;
+        }
+        let last = self.recorded == self.planned && sample.is_some();
+        if !last && self.last_line.is_some_and(|at| at.elapsed() < LINE_INTERVAL) {
+            return;
+        }
+        self.last_line = Some(Instant::now());
+        output::people(&format!(
+            "{}: {}/{} {}\n",
+            self.scenario,
+            self.recorded,
+            self.planned,
+            self.message(sample)
+        ));
+    }
+
+    fn message(&self, sample: Option<&Sample>) -> String {
+        let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
+        match sample.and_then(|sample| Some((sample, sample.outcome.value()?))) {
+            Some((sample, value)) => {
+                format!("{} {}{failed}", sample.metric, format::value(value, sample.unit))
+            }
+            None if self.warmed_up < self.warmups => {
+                format!("warming up ({}/{}){failed}", self.warmed_up, self.warmups)
+            }
+            None => format!("measuring{failed}"),
+        }
+    }
+}
+
+fn bar(plan: Plan) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(plan.warmups + plan.samples), ProgressDrawTarget::stderr());
+    // The template is a constant, and tried by every run on a terminal; a plain bar serves as well.
+    let style = ProgressStyle::with_template("{bar:30.cyan} {pos}/{len} {elapsed} (eta {eta}) {msg}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

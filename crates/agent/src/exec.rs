@@ -20,10 +20,14 @@ const DEFAULT_HOME: &str = "/root";
 /// How long the streams of a command that was killed at its time limit may stay open.
 const STREAMS_GRACE: Duration = Duration::from_millis(200);
 
+/// Where the host's virtmark finds the processes of a run that was killed.
+const RUN_ID_VARIABLE: &str = "VIRTMARK_RUN_ID";
+
 /// What every command finds in its environment.
 pub(crate) struct BaseEnvironment {
     path: String,
     home: String,
+    run_id: Option<String>,
 }
 
 impl BaseEnvironment {
@@ -33,6 +37,7 @@ impl BaseEnvironment {
         Self {
             path: own("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
             home: own("HOME").unwrap_or_else(|| DEFAULT_HOME.into()),
+            run_id: own(RUN_ID_VARIABLE),
         }
     }
 }
@@ -85,6 +90,7 @@ impl Running {
             .env_clear()
             .env("PATH", &base.path)
             .env("HOME", &base.home)
+            .envs(base.run_id.iter().map(|id| (RUN_ID_VARIABLE, id)))
             .envs(exec.env.iter().copied())
             .process_group(0)
             .stdout(Stdio::piped())

@@ -82,7 +82,7 @@ pub(crate) fn run(started_ns: u64) -> ! {
             }
         });
         if finished == Finished::Shutdown {
-            agent.kill_all();
+            power::kill_all(true);
             power::off(&command_line);
         }
     }

@@ -7,9 +7,12 @@
 mod clock;
 mod exec;
 mod files;
+mod guard;
+mod inherited;
 mod init;
 mod line;
 mod modules;
+mod options;
 mod power;
 mod reap;
 mod serve;
@@ -18,11 +21,28 @@ mod transport;
 
 use std::process::ExitCode;
 
+use crate::options::Options;
+
 fn main() -> ExitCode {
     let started_ns = clock::boottime_ns();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if std::process::id() == 1 && !service::is_asked_for(&arguments) {
+    if std::process::id() == 1 && !Options::are_given(&arguments) {
         init::run(started_ns)
     }
-    service::run(started_ns, &arguments)
+    if arguments == ["--version"] {
+        println!("virtmark-agent {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let Some(options) = Options::parse(&arguments) else {
+        eprint!("{}", options::USAGE);
+        return ExitCode::from(2);
+    };
+    let served = if options.guard { guard::run(&options) } else { service::run(started_ns, &options) };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("virtmark-agent: cannot serve {}: {error}", arguments.join(" "));
+            ExitCode::FAILURE
+        }
+    }
 }

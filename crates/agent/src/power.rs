@@ -2,9 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 use rustix::system::{RebootCommand, reboot};
+
+/// How long processes that were killed may take to be gone.
+const KILL_GRACE: Duration = Duration::from_secs(2);
 
 /// Powers the guest off. Without ACPI there is no way to do that: then it restarts, and a VMM that was told not to
 /// reboot ends instead. `virtmark.shutdown=poweroff` or `restart` on the kernel command line decides otherwise.
@@ -20,15 +25,32 @@ pub(crate) fn off(command_line: &str) -> ! {
         if let Err(error) = reboot(command) {
             eprintln!("virtmark-agent: cannot {command:?}: {error}");
         }
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        thread::sleep(Duration::from_secs(1));
     }
 }
 
-/// Kills this process's children, those of commands that ended included; as init, every other process.
-pub(crate) fn kill_children(is_init: bool) {
-    let own = std::process::id();
-    for process in processes().into_iter().filter(|process| is_init || process.parent == own) {
-        kill(process.pid);
+/// Kills this process's children and what comes to it from them, as init every other process, until nothing is left or
+/// it refuses to die.
+pub(crate) fn kill_all(is_init: bool) {
+    let deadline = Instant::now() + KILL_GRACE;
+    loop {
+        let own = std::process::id();
+        for process in processes().into_iter().filter(|process| is_init || process.parent == own) {
+            kill(process.pid);
+        }
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                // No child is left.
+                Err(_) => return,
+            }
+        }
+        if Instant::now() >= deadline {
+            return;
+        }
+        // What was killed is not gone at once, and its children come only then.
+        thread::sleep(Duration::from_micros(200));
     }
 }
 
@@ -56,7 +78,7 @@ fn parent_of(stat: &str) -> Option<u32> {
 
 fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw).filter(|pid| !pid.is_init()) {
-        // It may have ended in the meantime.
+        // A child keeps its number until it is waited for, which happens nowhere else meanwhile: nobody else is hit.
         let _ = kill_process(pid, Signal::KILL);
     }
 }

@@ -1,6 +1,6 @@
 //! Ways to the host.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -193,20 +193,4 @@ unsafe impl SocketAddrArg for VsockAddress {
     unsafe fn with_sockaddr<R>(&self, call: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         call(std::ptr::from_ref(self).cast(), size_of::<Self>() as SocketAddrLen)
     }
-}
-
-/// Takes over a descriptor that whoever started the agent left open for it.
-pub(crate) fn inherited(number: i32) -> io::Result<Inherited> {
-    // Opening through /proc would make a new description, and fails for sockets: the number itself is needed.
-    let fd = rustix::io::fcntl_dupfd_cloexec(borrow(number)?, 3)?;
-    Ok(Inherited { fd: Some(fd) })
-}
-
-#[allow(unsafe_code)]
-fn borrow(number: i32) -> io::Result<std::os::fd::BorrowedFd<'static>> {
-    if number < 0 || File::open(format!("/proc/self/fdinfo/{number}")).is_err() {
-        return Err(Errno::BADF.into());
-    }
-    // SAFETY: the descriptor was just seen to be open, and nothing in this program closes one by its number.
-    Ok(unsafe { std::os::fd::BorrowedFd::borrow_raw(number) })
 }

@@ -116,6 +116,21 @@ impl AgentLink {
         self.shared.close("the link was closed".into());
     }
 
+    /// Tells the agent that this end has nothing more to say, and waits until the other end is closed: whoever held it
+    /// has ended. `false` when it is still open after `timeout`.
+    pub fn hang_up(&self, timeout: Duration) -> bool {
+        self.shared.hang_up();
+        let deadline = Instant::now() + timeout;
+        while self.shared.closed().is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.shared.wait_closed(left);
+        }
+        true
+    }
+
     fn wait_hello(
         &self,
         deadline: Instant,

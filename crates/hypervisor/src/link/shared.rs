@@ -253,6 +253,12 @@ impl Shared {
         let _ = rustix::net::shutdown(&self.control, Shutdown::Both);
     }
 
+    /// Ends what is sent, and goes on reading.
+    pub(super) fn hang_up(&self) {
+        // Fails only when the other end has closed it already.
+        let _ = rustix::net::shutdown(&self.control, Shutdown::Write);
+    }
+
     /// Why the link is closed, if it is.
     pub(super) fn closed(&self) -> Option<String> {
         self.state().closed.clone()
@@ -262,6 +268,14 @@ impl Shared {
     pub(super) fn wait_change(&self, timeout: Duration) {
         let state = self.state();
         if state.events.is_none() && state.closed.is_none() {
+            drop(self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Waits until the link is closed, at most as long as `timeout`.
+    pub(super) fn wait_closed(&self, timeout: Duration) {
+        let state = self.state();
+        if state.closed.is_none() {
             drop(self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner));
         }
     }

@@ -132,7 +132,7 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
 
 fn key(program: &Program, image: &BootImage) -> String {
     let boot_id = virtmark_host::boot_id().unwrap_or_default();
-    [&boot_id, &program.path.display().to_string(), &program.version, &image.facts.id]
+    [&boot_id, &program.path.display().to_string(), &program.version, &image.facts.kernel_sha256]
         .map(String::as_str)
         .join("\n")
 }

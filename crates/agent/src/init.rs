@@ -72,7 +72,7 @@ pub(crate) fn run(started_ns: u64) -> ! {
         thread::sleep(REPORT_AFTER);
     };
     loop {
-        let line = open(transport.as_mut());
+        let line = open(&mut agent, transport.as_mut());
         let finished = agent.serve(line, transport.at_end(), || {
             while modules.load_next() {}
             MORE_MOUNTS.iter().for_each(Mount::mount);
@@ -119,16 +119,16 @@ fn virtio() -> Box<dyn Transport> {
 }
 
 /// Opens the line, however long that takes: without it the guest is of no use.
-fn open(transport: &mut dyn Transport) -> OwnedFd {
+fn open(agent: &mut Agent, transport: &mut dyn Transport) -> OwnedFd {
     let mut report_at = Instant::now() + REPORT_AFTER;
     loop {
-        match transport.open() {
-            Ok(line) => return line,
+        match agent.open(transport) {
+            Ok(Some(line)) => return line,
             Err(error) if Instant::now() >= report_at => {
                 eprintln!("virtmark-agent: cannot open {}: {error}; still trying", transport.describe());
                 report_at = Instant::now() + REPORT_AFTER;
             }
-            Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
         thread::sleep(Duration::from_millis(1));
     }

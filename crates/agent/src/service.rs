@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Signal, getppid, set_child_subreaper, set_parent_process_death_signal};
 use virtmark_protocol::{NO_SESSION, Reply};
 
@@ -71,6 +73,28 @@ impl Agent {
         })
     }
 
+    /// Opens the line, when a host has connected where it has to; `None` when a signal asks the agent to end before.
+    pub(crate) fn open(&mut self, transport: &mut dyn Transport) -> io::Result<Option<OwnedFd>> {
+        while let Some(listener) = transport.listener()? {
+            let mut fds =
+                [PollFd::new(&self.reaper, PollFlags::IN), PollFd::from_borrowed_fd(listener, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let connected = !fds[1].revents().is_empty();
+            self.reaper.acknowledge();
+            while self.reaper.next().is_some() {}
+            if self.reaper.terminated() {
+                return Ok(None);
+            }
+            if connected {
+                break;
+            }
+        }
+        transport.open().map(Some)
+    }
+
     /// Serves one line. `afterwards` runs once the host was told that the agent is ready, before the first request.
     pub(crate) fn serve(&mut self, line: OwnedFd, at_end: AtEnd, afterwards: impl FnOnce()) -> Finished {
         let mut line = Line::new(line, at_end);
@@ -84,7 +108,7 @@ impl Agent {
 
     fn serve_all(&mut self, transport: &mut dyn Transport) -> io::Result<()> {
         loop {
-            let line = transport.open()?;
+            let Some(line) = self.open(transport)? else { return Ok(()) };
             match self.serve(line, transport.at_end(), || ()) {
                 Finished::LineEnded if transport.at_end() == AtEnd::Reopen => {}
                 _ => return Ok(()),

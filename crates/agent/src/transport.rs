@@ -3,10 +3,10 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -20,7 +20,12 @@ pub(crate) trait Transport {
         false
     }
 
-    /// Opens the line; waits for the host where the host has to connect.
+    /// A descriptor that is readable once a host has connected; `None` where nobody has to connect.
+    fn listener(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
+        Ok(None)
+    }
+
+    /// Opens the line, after the host has connected where it has to.
     fn open(&mut self) -> io::Result<OwnedFd>;
 
     /// What to do when the line ends.
@@ -101,13 +106,23 @@ pub(crate) struct Tcp {
     pub(crate) listener: Option<TcpListener>,
 }
 
-impl Transport for Tcp {
-    fn open(&mut self) -> io::Result<OwnedFd> {
+impl Tcp {
+    fn listen(&mut self) -> io::Result<&TcpListener> {
         let listener = match self.listener.take() {
             Some(listener) => listener,
             None => TcpListener::bind(self.address)?,
         };
-        let (stream, _) = self.listener.insert(listener).accept()?;
+        Ok(self.listener.insert(listener))
+    }
+}
+
+impl Transport for Tcp {
+    fn listener(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
+        Ok(Some(self.listen()?.as_fd()))
+    }
+
+    fn open(&mut self) -> io::Result<OwnedFd> {
+        let (stream, _) = self.listen()?.accept()?;
         stream.set_nodelay(true)?;
         Ok(stream.into())
     }
@@ -127,29 +142,30 @@ pub(crate) struct Vsock {
     pub(crate) listener: Option<OwnedFd>,
 }
 
-impl Transport for Vsock {
-    fn open(&mut self) -> io::Result<OwnedFd> {
+impl Vsock {
+    fn listen(&mut self) -> io::Result<&OwnedFd> {
         let listener = match self.listener.take() {
             Some(listener) => listener,
             None => {
-                let listener = rustix::net::socket_with(
-                    AddressFamily::VSOCK,
-                    SocketType::STREAM,
-                    SocketFlags::CLOEXEC,
-                    None,
-                )?;
+                let (family, kind) = (AddressFamily::VSOCK, SocketType::STREAM);
+                let listener = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
                 rustix::net::bind(&listener, &VsockAddress::any(self.port))?;
                 rustix::net::listen(&listener, 1)?;
                 listener
             }
         };
-        let listener = self.listener.insert(listener);
-        loop {
-            match rustix::net::accept_with(&*listener, SocketFlags::CLOEXEC) {
-                Err(Errno::INTR) => {}
-                accepted => return Ok(accepted?),
-            }
-        }
+        Ok(self.listener.insert(listener))
+    }
+}
+
+impl Transport for Vsock {
+    fn listener(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
+        Ok(Some(self.listen()?.as_fd()))
+    }
+
+    fn open(&mut self) -> io::Result<OwnedFd> {
+        let listener = self.listen()?;
+        Ok(retry_on_intr(|| rustix::net::accept_with(listener, SocketFlags::CLOEXEC))?)
     }
 
     fn at_end(&self) -> AtEnd {

@@ -223,3 +223,13 @@ fn output_arrives_while_the_command_runs() {
     assert!(handle.next_output().unwrap().is_none());
     assert_eq!(handle.wait().unwrap().0, ExecStatus::Signaled(9));
 }
+
+#[test]
+fn orphans_are_waited_for() {
+    let agent = Agent::start();
+    let link = agent.ready_link();
+    let output = link.exec(&Command::shell("setsid sleep 0.05 >/dev/null 2>&1 & echo $!")).unwrap();
+    let pid = text(&output.stdout).trim().to_owned();
+    // Not even a zombie is left.
+    eventually("it is gone", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+}

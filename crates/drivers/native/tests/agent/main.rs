@@ -6,3 +6,4 @@ mod commands;
 mod files;
 mod sessions;
 mod support;
+mod transports;

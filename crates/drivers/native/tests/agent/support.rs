@@ -27,9 +27,7 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let program = directory.path().join("virtmark-agent");
-        fs::write(&program, AGENT).unwrap();
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let program = install(&directory);
         let (line, theirs) = UnixStream::pair().unwrap();
         let theirs = OwnedFd::from(theirs);
         // Other tests start processes at the same time, and each would hold the line open: the shell gets it as its
@@ -73,6 +71,14 @@ impl Drop for Agent {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Puts the agent program into a directory.
+pub(crate) fn install(directory: &TempDir) -> PathBuf {
+    let program = directory.path().join("virtmark-agent");
+    fs::write(&program, AGENT).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    program
 }
 
 /// Waits until something holds.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use virtmark_driver_native::Native;
 use virtmark_driver_qemu::{AcceleratorChoice, Program, Qemu, QemuOptions};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec};
@@ -60,8 +61,8 @@ impl Platform {
     ) -> anyhow::Result<Self> {
         let run_dir = Arc::new(RunDir::create()?);
         let Some(image) = prepared.image else {
-            let message = "--hypervisor native is not part of this build; use --hypervisor qemu".into();
-            return Err(Failure { exit: Exit::Unsupported, message }.into());
+            let hypervisor = Box::new(Native::new(Arc::clone(&run_dir))?);
+            return Ok(Self { hypervisor, image: None, run_dir, _image: None });
         };
         let boot = boot_image(&image);
         let qemu_options = QemuOptions {

@@ -1,10 +1,11 @@
 //! How far a run is: a bar on a terminal, otherwise a line now and then.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use virtmark_model::{Outcome, Sample};
+use virtmark_model::{FailureClass, Outcome, Sample};
 use virtmark_report::format;
 use virtmark_scenarios::Plan;
 
@@ -29,6 +30,7 @@ struct State {
     warmed_up: u64,
     recorded: u64,
     failed: u64,
+    classes: BTreeSet<FailureClass>,
     machines: u64,
     last_line: Option<Instant>,
 }
@@ -44,6 +46,7 @@ impl Progress {
             warmed_up: 0,
             recorded: 0,
             failed: 0,
+            classes: BTreeSet::new(),
             machines: 0,
             last_line: None,
         };
@@ -107,10 +110,12 @@ impl virtmark_scenarios::Progress for Progress {
             }
             if let Outcome::Failure { class, message } = &sample.outcome {
                 state.failed += 1;
+                // The first of a class is told in full, with the guest's last words; more of them in a line each.
+                let first_of_class = state.classes.insert(*class);
+                let told = if first_of_class { message } else { brief(message) };
                 if !state.quiet {
-                    let first = message.lines().next().unwrap_or_default();
                     state.print(&format!(
-                        "virtmark: {} #{} failed ({class}): {first}",
+                        "virtmark: {} #{} failed ({class}): {told}",
                         sample.metric, sample.seq
                     ));
                 }
@@ -169,9 +174,26 @@ impl State {
     }
 }
 
+/// The first line, without the announcement of what follows it.
+fn brief(message: &str) -> &str {
+    let line = message.lines().next().unwrap_or_default();
+    line.strip_suffix(':').and_then(|line| line.rsplit_once("; ")).map_or(line, |(before, _)| before)
+}
+
 fn bar(plan: Plan) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(plan.warmups + plan.samples), ProgressDrawTarget::stderr());
     // The template is a constant, and tried by every run on a terminal; a plain bar serves as well.
     let style = ProgressStyle::with_template("{bar:30.cyan} {pos}/{len} {elapsed} (eta {eta}) {msg}");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_with_a_console_is_cut_before_it() {
+        assert_eq!(brief("m panicked; its last output was:\n  | x"), "m panicked");
+        assert_eq!(brief("no such program; install it"), "no such program; install it");
+    }
 }

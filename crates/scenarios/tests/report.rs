@@ -1,4 +1,5 @@
 //! The TTI report against a naive model, and through the archive.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Modes, failures and interrupts of the TTI scenario, on a platform without machines.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -46,6 +46,10 @@ pub(crate) enum ImageCommand {
     Inspect {
         /// Its name, or the start of its id
         image: String,
+
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Remove images
     Rm {

@@ -34,10 +34,15 @@ pub(crate) fn run(options: &ImageArguments) -> anyhow::Result<Exit> {
                 output::stdout(|output| output.write_all(text.as_bytes()))?;
             }
         }
-        ImageCommand::Inspect { image } => {
+        ImageCommand::Inspect { image, json } => {
             let listing = store.inspect(image)?;
-            output::json(&object(&listing))?;
-            // What is damaged is shown, and is no success.
+            if *json {
+                output::json(&object(&listing))?;
+            } else if let Ok(manifest) = &listing.state {
+                let text = details(&listing, manifest).render(output::stdout_style());
+                output::stdout(|output| output.write_all(text.as_bytes()))?;
+            }
+            // Damage is an error, whatever was printed.
             listing.state?;
         }
         ImageCommand::Rm { images } => {
@@ -76,6 +81,36 @@ fn table(listings: &[Listing]) -> Table {
     if listings.is_empty() {
         table.note("There are no images; `virtmark image build tiny` makes one.", Tone::Plain);
     }
+    table
+}
+
+fn details(listing: &Listing, manifest: &Manifest) -> Table {
+    let mut table = Table::new("");
+    table.column("", Column::Name).column("", Column::Text);
+    let mut row = |name: String, value: String| {
+        table.row(vec![name.into(), value.into()]);
+    };
+    row("id".into(), listing.id.clone());
+    row("names".into(), listing.names.join(", "));
+    row("architecture".into(), manifest.arch.to_string());
+    row("kernel release".into(), manifest.kernel_release.clone());
+    row("starts through PVH".into(), if manifest.pvh { "yes" } else { "no" }.into());
+    for file in &manifest.files {
+        let size = format::bytes(file.size_bytes as f64);
+        row(format!("file {}", file.name), format!("{size}, SHA-256 {}", file.sha256));
+    }
+    for module in &manifest.modules {
+        let when = if module.early { "before the agent speaks" } else { "on demand" };
+        row(
+            format!("module {}", module.name),
+            format!("{}, {when}", format::bytes(module.size_bytes as f64)),
+        );
+    }
+    for input in &manifest.inputs {
+        let from = input.path.as_ref().map_or_else(String::new, |path| format!(" from {}", path.display()));
+        row(format!("made of {}", input.role), format!("SHA-256 {}{from}", input.sha256));
+    }
+    table.note("All files are whole: their contents were hashed.", Tone::Plain);
     table
 }
 

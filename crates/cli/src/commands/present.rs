@@ -81,10 +81,11 @@ fn footer(run: &Run) -> String {
     let mut text = String::new();
     if let Some(cost) = &run.environment.harness {
         text.push_str(&format!(
-            "virtmark itself: {} of CPU time, {} at most, {} machines with warm-ups",
+            "virtmark itself: {} of CPU time, {} of memory at most, over {} machine{} with warm-ups",
             format::duration_ns(cost.cpu_ns as f64),
             format::bytes(cost.max_rss_bytes as f64),
-            format::count(cost.iterations as f64)
+            format::count(cost.iterations as f64),
+            if cost.iterations == 1 { "" } else { "s" }
         ));
         if let Some(steal_ns) = run.environment.steal_ns {
             text.push_str(&format!(

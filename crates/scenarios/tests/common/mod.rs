@@ -1,6 +1,7 @@
 //! A platform without machines, for the logic of modes, failures and interrupts.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -26,11 +27,14 @@ pub enum Fault {
     Snapshot,
 }
 
+/// A machine, where it fails, and how.
+type Faulty = (String, Fault, fn() -> Error);
+
 /// A platform whose machines exist in memory; it knows which of them are alive.
 pub struct Fake {
     facts: HypervisorFacts,
     capabilities: Capabilities,
-    faults: Vec<(String, Fault, fn() -> Error)>,
+    faults: Vec<Faulty>,
     exit_code: i32,
     boot: Duration,
     destroy: Duration,
@@ -109,7 +113,7 @@ impl Fake {
     }
 }
 
-fn trip(faults: &[(String, Fault, fn() -> Error)], machine: &str, fault: Fault) -> Result<()> {
+fn trip(faults: &[Faulty], machine: &str, fault: Fault) -> Result<()> {
     match faults.iter().find(|known| known.0 == machine && known.1 == fault) {
         Some((_, _, error)) => Err(error()),
         None => Ok(()),
@@ -150,7 +154,7 @@ impl Hypervisor for Fake {
 
 pub struct FakeMachine {
     name: String,
-    faults: Vec<(String, Fault, fn() -> Error)>,
+    faults: Vec<Faulty>,
     exit_code: i32,
     boot: Duration,
     destroy: Duration,

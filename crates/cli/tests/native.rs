@@ -7,7 +7,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::World;
+use common::{World, kill, measured, wait_for};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -283,25 +283,4 @@ fn what_a_killed_run_left_is_removed_by_the_next_start() {
     let runs = world.json(&["runs", "--json"]);
     assert_eq!(runs[0]["state"], "killed");
     assert!(world.json(&["show", "latest"])["iterations_success"].as_u64().unwrap() >= 2);
-}
-
-/// Samples in the archive so far; none while it is being made.
-fn measured(world: &World) -> i64 {
-    let open =
-        rusqlite::Connection::open_with_flags(world.archive(), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
-    let Ok(database) = open else { return 0 };
-    database.query_row("SELECT count(*) FROM samples", [], |row| row.get(0)).unwrap_or(0)
-}
-
-fn wait_for(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited for 30 s in vain");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn kill(signal: &str, pid: u32) {
-    let status = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap();
-    assert!(status.success());
 }

@@ -237,3 +237,11 @@ fn a_sample_that_cannot_be_kept_ends_the_run_and_leaves_no_machine() {
         assert!(fake.shared.created.load(Ordering::SeqCst) <= 4, "{mode}");
     }
 }
+
+#[test]
+fn what_the_link_sees_is_explained_by_the_machine() {
+    let fake = Fake::new().fault("tti-0", Fault::Answer, common::lost);
+    let (_, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::Sequential, 1, 1));
+    assert_eq!(report.failures[&FailureClass::GuestPanic], 1);
+    assert_eq!(samples[0].labels["failed_in"], "exec");
+}

@@ -5,6 +5,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 /// A temporary place for everything that the program keeps.
 pub struct World {
     pub directory: TempDir,
+    cache: Option<PathBuf>,
 }
 
 impl World {
@@ -22,7 +24,36 @@ impl World {
         for part in ["run", "scratch", "cache"] {
             std::fs::create_dir(directory.path().join(part)).unwrap();
         }
-        Self { directory }
+        Self { cache: Some(directory.path().join("cache")), directory }
+    }
+
+    /// A world with the user's own cache, for machines that really boot: kernels are fetched once.
+    pub fn real() -> Self {
+        Self { cache: None, ..Self::new() }
+    }
+
+    /// Gives a real world a cache of its own, with the kernels of the user's.
+    pub fn own_cache_with_kernels(&mut self) {
+        let kernels =
+            virtmark_image::Store::open(virtmark_image::Store::default_dir().unwrap()).unwrap().kernels_dir();
+        let cache = self.path("cache");
+        std::os::unix::fs::symlink(kernels, cache.join("kernels")).unwrap();
+        self.cache = Some(cache);
+    }
+
+    /// Mounts a file system with room for 1 MiB over one of the directories; none, with the reason printed, where that
+    /// is not allowed.
+    pub fn small_tmpfs(&self, name: &str) -> Option<Mounted> {
+        let place = self.path(name);
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+            .arg(&place)
+            .output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Mounted(place));
+        }
+        eprintln!("skipped: only root may mount the small file system that this test fills");
+        None
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -52,13 +83,14 @@ impl World {
         command
     }
 
-    pub fn environment(&self) -> [(&'static str, PathBuf); 4] {
-        [
+    pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        let mut variables = vec![
             ("VIRTMARK_ARCHIVE", self.archive()),
-            ("VIRTMARK_CACHE", self.path("cache")),
             ("VIRTMARK_RUN_DIR", self.path("run")),
             ("VIRTMARK_SCRATCH", self.path("scratch")),
-        ]
+        ];
+        variables.extend(self.cache.clone().map(|cache| ("VIRTMARK_CACHE", cache)));
+        variables
     }
 
     /// What the program prints as JSON when all goes well.
@@ -73,6 +105,24 @@ impl World {
             assert_eq!(run_directories(&self.path(part)), Vec::<PathBuf>::new());
         }
     }
+}
+
+/// A mounted file system, unmounted with this.
+pub struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").arg(&self.0).status().unwrap();
+    }
+}
+
+/// The phases of an exported sample: name and nanoseconds.
+pub fn phases_of(sample: &Value) -> Vec<(String, u64)> {
+    let phases = sample["phases"].as_array().unwrap();
+    phases
+        .iter()
+        .map(|phase| (phase["name"].as_str().unwrap().to_owned(), phase["duration_ns"].as_u64().unwrap()))
+        .collect()
 }
 
 /// Directories of runs: everything but the lock of their root.
@@ -92,4 +142,27 @@ fn run_directories(root: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// Samples in the archive so far; none while it is being made.
+pub fn measured(world: &World) -> i64 {
+    let open =
+        rusqlite::Connection::open_with_flags(world.archive(), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let Ok(database) = open else { return 0 };
+    database.query_row("SELECT count(*) FROM samples", [], |row| row.get(0)).unwrap_or(0)
+}
+
+/// Waits until the condition holds, for at most a minute.
+pub fn wait_for(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited for 60 s in vain");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Sends a signal to a process of this test.
+pub fn kill(signal: &str, pid: u32) {
+    let status = std::process::Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap();
+    assert!(status.success());
 }

@@ -70,7 +70,8 @@ impl Bench<'_> {
         let limit = self.tti.plan.timeout;
         let left = limit.saturating_sub(watch.elapsed());
         let guest = machine.guest().map_err(failed("exec"))?;
-        let output = match exec(&guest, &self.tti.plan.command, left) {
+        let answer = exec(&guest, &self.tti.plan.command, left).map_err(|error| machine.explain(error));
+        let output = match answer {
             // The agent kills the command at its limit; a guest that is gone answers nothing.
             Ok(ExecOutput { status: ExecStatus::TimedOut, .. }) | Err(Error::Timeout { .. }) => {
                 let machine = machine.name().into();

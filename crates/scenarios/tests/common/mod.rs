@@ -20,6 +20,7 @@ use virtmark_scenarios::{Interrupt, Plan, Progress};
 /// What goes wrong, and with which machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    Answer,
     Create,
     Start,
     Exec,
@@ -177,7 +178,8 @@ impl Machine for FakeMachine {
 
     fn guest(&self) -> Result<Arc<dyn GuestLink>> {
         trip(&self.faults, &self.name, Fault::Exec)?;
-        Ok(Arc::new(FakeGuest { exit_code: self.exit_code }))
+        let lost = self.faults.iter().find(|fault| fault.1 == Fault::Answer).map(|fault| fault.2);
+        Ok(Arc::new(FakeGuest { exit_code: self.exit_code, lost }))
     }
 
     fn stop(&mut self, mode: StopMode) -> Result<Timeline> {
@@ -215,6 +217,13 @@ impl Machine for FakeMachine {
     fn console_tail(&self) -> String {
         String::new()
     }
+
+    fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::AgentLost { machine, .. } => Error::GuestPanic { machine, console: String::new() },
+            other => other,
+        }
+    }
 }
 
 impl Drop for FakeMachine {
@@ -225,10 +234,14 @@ impl Drop for FakeMachine {
 
 struct FakeGuest {
     exit_code: i32,
+    lost: Option<fn() -> Error>,
 }
 
 impl GuestLink for FakeGuest {
     fn spawn(&self, _: &Command) -> Result<Box<dyn ExecHandle>> {
+        if let Some(lost) = self.lost {
+            return Err(lost());
+        }
         Ok(Box::new(FakeExec { exit_code: self.exit_code, output: Some(b"benchmark\n".to_vec()) }))
     }
 
@@ -361,4 +374,13 @@ pub fn silent() -> Error {
 
 pub fn missing() -> Error {
     Error::HypervisorMissing { program: "x".into(), reason: "not there".into(), remedy: "install it".into() }
+}
+
+pub fn lost() -> Error {
+    Error::AgentLost {
+        machine: "m".into(),
+        request: "a command".into(),
+        reason: "end of stream".into(),
+        console: String::new(),
+    }
 }

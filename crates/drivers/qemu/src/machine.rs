@@ -217,7 +217,7 @@ impl Machine for QemuMachine {
 
     fn explain(&self, error: Error) -> Error {
         match (&self.vm, &error) {
-            (Some(vm), Error::AgentLost { .. } | Error::Timeout { .. }) => vm.why_dead().unwrap_or(error),
+            (Some(vm), Error::AgentLost { .. }) => vm.why_dying().unwrap_or(error),
             _ => error,
         }
     }

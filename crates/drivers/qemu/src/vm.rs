@@ -241,9 +241,16 @@ impl Vm {
     }
 
     /// Why the guest will never answer again, if that is so: QEMU ended, or the guest panicked.
-    pub(crate) fn why_dead(&self) -> Option<Error> {
+    fn why_dead(&self) -> Option<Error> {
         let observed = self.console.observed();
         (observed.panicked || observed.closed || !self.runs()).then(|| self.exit_error())
+    }
+
+    /// As [`why_dead`](Self::why_dead), for a machine whose agent is gone: its other connections may close a moment
+    /// later.
+    pub(crate) fn why_dying(&self) -> Option<Error> {
+        self.console.wait_closed(Instant::now() + EXIT_GRACE);
+        self.why_dead()
     }
 
     /// An error of the link, with the machine's own reason where it has one.

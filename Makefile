@@ -17,12 +17,17 @@ setup: ## Install what is missing (QEMU, busybox, e2fsprogs, a guest kernel)
 build: ## Build the program
 	$(CARGO) build --release --locked --bin virtmark
 
+# The id of the run whose JSON is in this file.
+run_id = $$(sed -n 's/^ *"run_id": "\(.*\)",*$$/\1/p' $(1))
+
 .PHONY: bench
 bench: setup build ## Boot real machines, time them, print tables and write an HTML report
 	@mkdir -p $(RESULTS)
 	$(VIRTMARK) tti --hypervisor qemu --iterations $(ITERATIONS) --warmup 1 > $(RESULTS)/tti.json
 	$(VIRTMARK) lifecycle --hypervisor qemu --iterations 5 > $(RESULTS)/lifecycle.json
-	$(VIRTMARK) report "$$(jq -r .run_id $(RESULTS)/tti.json)" "$$(jq -r .run_id $(RESULTS)/lifecycle.json)" -o $(RESULTS)/report.html
+	@$(VIRTMARK) --quiet report $(call run_id,$(RESULTS)/tti.json) $(call run_id,$(RESULTS)/lifecycle.json) \
+		--title "virtmark on this machine" -o $(RESULTS)/report.html
+	@echo "report: $(CURDIR)/$(RESULTS)/report.html"
 
 .PHONY: bench-harness
 bench-harness: setup build ## Compare a cold start with a bare qemu-system command line, alternating
@@ -36,11 +41,16 @@ lint: ## Check the format, the lints and the documentation
 
 .PHONY: test
 test: setup lint ## All checks and all tests, real boots included
-	$(CARGO) nextest run --workspace --locked
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --workspace --locked; \
+	else \
+		echo "make: without cargo-nextest (cargo install cargo-nextest) tests run one after the other"; \
+		$(CARGO) test --workspace --locked -- --test-threads=1; \
+	fi
 
 .PHONY: soak
-soak: setup build ## 200 boots in a row: none may hang
-	$(VIRTMARK) tti --hypervisor qemu --iterations 200 --warmup 0 > /dev/null
+soak: setup build ## 200 boots in a row: none may fail
+	$(VIRTMARK) tti --hypervisor qemu --iterations 200 --warmup 0 --timeout 30s > /dev/null
 
 .PHONY: clean
 clean: ## Remove what was built and measured

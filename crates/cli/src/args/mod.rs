@@ -49,7 +49,7 @@ Environment:
 #[command(max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     /// Show neither progress nor tables; errors and results stay
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 100)]
     pub(crate) quiet: bool,
 
     #[command(subcommand)]

@@ -17,9 +17,10 @@ Examples:
   virtmark tti --mode staggered --stagger 500ms --iterations 30 --concurrency 10
   virtmark tti --hypervisor native
 
-The JSON object on standard output has the percentiles in nanoseconds, the phases, failures by class, and everything
-that the figures depend on. A command that fails in the guest is a result: its exit code is counted in exit_codes.
-Concurrent modes work in waves: all machines of a wave stay until the last of them is ready.")]
+The JSON object on standard output has the percentiles in nanoseconds, the phases, failures by class, \
+and everything that the figures depend on. A command that fails in the guest is a result: its exit code \
+is counted in exit_codes. Concurrent modes work in waves: all machines of a wave stay until the last of \
+them is ready, and are then destroyed, which is not counted.")]
 pub(crate) struct TtiArguments {
     /// Machines to measure
     #[arg(long, value_name = "N", default_value = "50")]
@@ -83,9 +84,9 @@ Examples:
   virtmark lifecycle
   virtmark lifecycle --iterations 30 --format csv > lifecycle_results.csv
 
-Each iteration takes one machine through create, start, snapshot, restore (of a second machine from that snapshot),
-stop and destroy. What the platform cannot do is skipped, and says why. Medians are graded against the lifecycle
-targets of the hypervisor guide.")]
+Each iteration takes one machine through create, start, snapshot, restore (of a second machine from that \
+snapshot), stop and destroy. What the platform cannot do is skipped, and says why. Medians are graded \
+against the lifecycle targets of the hypervisor guide.")]
 pub(crate) struct LifecycleArguments {
     /// How often each operation is measured
     #[arg(long, value_name = "N", default_value = "10")]

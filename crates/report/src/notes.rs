@@ -24,11 +24,11 @@ pub(crate) fn accelerator(run: &Run) -> Option<String> {
     })
 }
 
-/// The platform of a run in one line: `qemu 7.2.0, tcg (software emulation), pc`.
+/// The platform of a run in one line: `qemu 7.2.0, tcg (software emulation)`.
 pub(crate) fn platform(run: &Run) -> String {
     let facts = &run.environment.hypervisor;
     let named = format!("{} {}", facts.name, facts.version);
-    let parts = [Some(named.trim().to_owned()), accelerator(run), facts.configuration.clone()];
+    let parts = [Some(named.trim().to_owned()), accelerator(run)];
     parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
@@ -115,7 +115,7 @@ mod tests {
     fn emulation_is_part_of_the_platforms_name() {
         assert_eq!(
             platform(&fixtures::run("tti", 0, fixtures::tcg())),
-            "qemu 7.2.0-synthetic, tcg (software emulation), pc, PVH"
+            "qemu 7.2.0-synthetic, tcg (software emulation)"
         );
         let mut native = fixtures::run("tti", 0, Default::default());
         native.environment.hypervisor.name = "native".into();

@@ -50,6 +50,9 @@ fn having<'e, 'a>(
     })
 }
 
+/// Headings of the figures beyond the median.
+const SPREAD: [&str; 9] = ["mean", "sd", "MAD", "p90", "p95", "p99", "min", "max", "outliers"];
+
 fn draw_summary(section: &mut Markup, entries: &[Entry<'_>], names: &[(&str, Unit)]) {
     let several = entries.len() > 1;
     let extra = extra_titles(entries);
@@ -57,10 +60,10 @@ fn draw_summary(section: &mut Markup, entries: &[Entry<'_>], names: &[(&str, Uni
     if several {
         headings.push(("run", ""));
     }
-    let figures =
-        ["ok", "failed", "median", "95 % interval", "mean", "sd", "MAD", "p90", "p95", "p99", "min", "max"];
-    headings.extend(figures.iter().chain(&["outliers"]).map(|heading| (*heading, "figure")));
+    headings.extend(["ok", "failed", "median", "95 % interval"].map(|heading| (heading, "figure")));
+    // A judgement is of the median: it stands beside it, not behind a dozen other figures.
     headings.extend(extra.iter().map(|title| (*title, "")));
+    headings.extend(SPREAD.map(|heading| (heading, "figure")));
     tables::table(section, &headings, |rows| {
         for &(name, unit) in names {
             let lines = having(entries, name, unit).count();
@@ -72,10 +75,12 @@ fn draw_summary(section: &mut Markup, entries: &[Entry<'_>], names: &[(&str, Uni
                     if several {
                         row.leaf("td", &[], &entry.letter);
                     }
-                    draw_row(row, metric);
+                    draw_counts(row, metric);
+                    draw_median(row, metric);
                     for title in &extra {
                         tables::cell(row, "word", extra_text(entry, title, name));
                     }
+                    draw_spread(row, metric);
                 });
                 rows.newline();
             }
@@ -99,19 +104,22 @@ fn extra_text<'a>(entry: &Entry<'a>, title: &str, metric: &str) -> &'a str {
     column.and_then(|column| column.by_metric.get(metric)).map_or("", String::as_str)
 }
 
-fn draw_row(row: &mut Markup, metric: &Metric<'_>) {
+fn draw_counts(row: &mut Markup, metric: &Metric<'_>) {
     tables::cell(row, "figure", format::count(metric.succeeded() as f64));
     let failed = metric.failed();
     tables::cell(row, if failed > 0 { "figure bad" } else { "figure" }, format::count(failed as f64));
-    let Some(summary) = &metric.summary else {
-        for _ in 0..11 {
-            tables::cell(row, "figure", "–");
-        }
-        return;
-    };
-    let value = |number: f64| format::value(number, metric.unit);
+}
+
+fn draw_median(row: &mut Markup, metric: &Metric<'_>) {
+    let Some(summary) = &metric.summary else { return draw_absent(row, 2) };
     draw_percentile(row, "figure headline", summary.p50, metric.unit);
     tables::cell(row, "figure", interval(summary, metric.unit));
+}
+
+/// The figures of [`SPREAD`].
+fn draw_spread(row: &mut Markup, metric: &Metric<'_>) {
+    let Some(summary) = &metric.summary else { return draw_absent(row, SPREAD.len()) };
+    let value = |number: f64| format::value(number, metric.unit);
     tables::cell(row, "figure", value(summary.mean));
     tables::cell(row, "figure", summary.stddev.map_or_else(|| "–".into(), value));
     tables::cell(row, "figure", value(summary.mad));
@@ -121,6 +129,12 @@ fn draw_row(row: &mut Markup, metric: &Metric<'_>) {
     tables::cell(row, "figure", value(summary.min));
     tables::cell(row, "figure", value(summary.max));
     tables::cell(row, "figure", format::count(summary.outliers.total() as f64));
+}
+
+fn draw_absent(row: &mut Markup, cells: usize) {
+    for _ in 0..cells {
+        tables::cell(row, "figure", "–");
+    }
 }
 
 fn draw_percentile(row: &mut Markup, class: &str, percentile: Percentile, unit: Unit) {

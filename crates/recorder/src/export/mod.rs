@@ -1,0 +1,1 @@
+//! What a store holds, for others to read: remote-write and OpenMetrics.

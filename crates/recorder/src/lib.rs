@@ -1,0 +1,3 @@
+//! Samples running machines into a time-series store, and exports it.
+
+pub mod export;

@@ -10,6 +10,16 @@ pub enum ReportError {
     /// A report was asked for without naming a run.
     #[error("cannot write a report about no runs: name at least one")]
     NoRuns,
+    /// A figure cannot be drawn as pixels.
+    #[error("cannot draw figure {title:?} as PNG, {width} pixels wide: {why}")]
+    Png {
+        /// The figure's title.
+        title: String,
+        /// The width asked for.
+        width: u32,
+        /// Why not, and what to do.
+        why: String,
+    },
     /// A sample cannot be given back in its recorded form.
     #[error("cannot write sample {seq} of run {run} as JSON")]
     Sample {

@@ -2,7 +2,7 @@
 //!
 //! - [`terminal`]: tables for a person at a terminal, written to standard error by the caller.
 //! - [`html::report`]: one document about one or several runs that loads nothing from elsewhere.
-//! - [`figure`]: distributions and waterfalls as SVG.
+//! - [`figure`]: distributions, values over time and waterfalls, as SVG and PNG.
 //! - [`mod@format`]: values with their units as people read them.
 //!
 //! Figures are computed here from raw samples by `virtmark-stats`; nothing is trimmed, failures are counted beside

@@ -15,6 +15,9 @@ pub(super) const LINE: f64 = 18.0;
 const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#595959"];
 const DASHES: [&str; 4] = ["none", "7 3", "2 3", "9 3 2 3"];
 
+/// Curves that look different.
+pub(super) const LOOKS: usize = COLOURS.len() * DASHES.len();
+
 /// Classes `cN` are colours, `ink` text, `faint` secondary text, `grid` and `frame` lines.
 pub(super) const STYLE_SHEET: &str = "
 .figure text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;font-variant-numeric:tabular-nums}
@@ -35,7 +38,8 @@ pub(super) fn colour(position: usize) -> &'static str {
     COLOURS[position % COLOURS.len()]
 }
 
-/// The dashes of the n-th curve: the first is solid. There are 4 kinds and 7 colours, so 28 curves look different.
+/// The dashes of the n-th curve: the first is solid. 4 kinds and 7 colours have no common divisor, so [`LOOKS`]
+/// curves look different.
 pub(super) fn dashes(position: usize) -> &'static str {
     DASHES[position % DASHES.len()]
 }
@@ -45,11 +49,22 @@ pub(super) fn class(kind: &str, position: usize) -> String {
     format!("{kind} c{}", position % COLOURS.len())
 }
 
+/// What a figure is drawn for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Medium {
+    /// An SVG document of its own.
+    Document,
+    /// An element of an HTML document, which has the style sheet.
+    Inline,
+    /// Pixels: colours of print, no style sheet.
+    Raster,
+}
+
 /// The SVG element with title, content and notes. `content` draws below `top` and says where it ended.
 pub(super) fn frame(
     figure: &Figure,
     markup: &mut Markup,
-    standalone: bool,
+    medium: Medium,
     height: f64,
     content: impl FnOnce(&mut Markup, f64),
 ) {
@@ -61,7 +76,7 @@ pub(super) fn frame(
     let total = number(total);
     let view = format!("0 0 {WIDTH} {total}");
     let mut attributes: Vec<(&str, &dyn Display)> = Vec::new();
-    if standalone {
+    if medium != Medium::Inline {
         attributes.push(("xmlns", &"http://www.w3.org/2000/svg"));
         attributes.push(("width", &WIDTH));
         attributes.push(("height", &total));
@@ -75,8 +90,10 @@ pub(super) fn frame(
         ("font-size", &"13"),
     ]);
     markup.element("svg", &attributes, |svg| {
-        if standalone {
+        if medium == Medium::Document {
             svg.style_sheet(STYLE_SHEET);
+        }
+        if medium != Medium::Inline {
             svg.empty(
                 "rect",
                 &[("class", &"paper"), ("width", &WIDTH), ("height", &total), ("fill", &"#fff")],
@@ -114,6 +131,24 @@ pub(super) fn faint(svg: &mut Markup, x: f64, y: f64, content: impl Display, anc
         y,
         content,
         &[("class", &"faint"), ("fill", &"#595959"), ("font-size", &"12"), ("text-anchor", &anchor)],
+    );
+}
+
+/// A secondary text that reads upwards, centred on a point: the name of a vertical axis.
+pub(super) fn turned(svg: &mut Markup, x: f64, y: f64, content: impl Display) {
+    let turned = format!("rotate(-90 {} {})", number(x), number(y));
+    text(
+        svg,
+        x,
+        y,
+        content,
+        &[
+            ("class", &"faint"),
+            ("fill", &"#595959"),
+            ("font-size", &"12"),
+            ("text-anchor", &"middle"),
+            ("transform", &turned),
+        ],
     );
 }
 
@@ -193,7 +228,7 @@ mod tests {
 
     #[test]
     fn curves_of_one_colour_differ_by_their_dashes() {
-        let looks: Vec<_> = (0..28).map(|position| (colour(position), dashes(position))).collect();
+        let looks: Vec<_> = (0..LOOKS).map(|position| (colour(position), dashes(position))).collect();
         for (position, look) in looks.iter().enumerate() {
             assert!(!looks[..position].contains(look), "{position}");
         }

@@ -1,7 +1,7 @@
 //! Empirical distribution functions.
 
 use super::axis::Axis;
-use super::canvas::{self, LINE, WIDTH, number};
+use super::canvas::{self, LINE, Medium, WIDTH, number};
 use super::{Curve, Ecdf, Figure};
 use crate::format::{self, Scale};
 use crate::markup::Markup;
@@ -15,10 +15,10 @@ const BELOW: f64 = 46.0;
 /// Steps closer together than this are drawn as one: half a unit, which is one dot of a high-resolution screen.
 const CELL: f64 = 0.5;
 
-pub(super) fn draw(figure: &Figure, plot: &Ecdf, markup: &mut Markup, standalone: bool) {
+pub(super) fn draw(figure: &Figure, plot: &Ecdf, markup: &mut Markup, medium: Medium) {
     let legend = LINE * plot.curves.len() as f64;
     let height = legend + 12.0 + PLOT_HEIGHT + BELOW + 6.0;
-    canvas::frame(figure, markup, standalone, height, |svg, top| {
+    canvas::frame(figure, markup, medium, height, |svg, top| {
         for (position, curve) in plot.curves.iter().enumerate() {
             draw_legend(svg, plot, curve, position, top + LINE * position as f64);
         }
@@ -60,7 +60,7 @@ fn draw_plot(svg: &mut Markup, plot: &Ecdf, top: f64) {
         canvas::rule(svg, "grid", (LEFT, y), (RIGHT, y));
         canvas::faint(svg, LEFT - 8.0, y + 4.0, format!("{percent} %"), "end");
     }
-    draw_name_of_height(svg, (top + bottom) / 2.0);
+    canvas::turned(svg, 20.0, (top + bottom) / 2.0, "share of samples at or below");
     let (low, high) = range(&plot.curves);
     if low > high {
         canvas::faint(svg, (LEFT + RIGHT) / 2.0, (top + bottom) / 2.0, "No sample succeeded.", "middle");
@@ -77,23 +77,6 @@ fn draw_plot(svg: &mut Markup, plot: &Ecdf, top: f64) {
     for (position, curve) in plot.curves.iter().enumerate() {
         draw_curve(svg, curve, position, &axis, &shares);
     }
-}
-
-fn draw_name_of_height(svg: &mut Markup, middle: f64) {
-    let turned = format!("rotate(-90 20 {0})", number(middle));
-    canvas::text(
-        svg,
-        20.0,
-        middle,
-        "share of samples at or below",
-        &[
-            ("class", &"faint"),
-            ("fill", &"#595959"),
-            ("font-size", &"12"),
-            ("text-anchor", &"middle"),
-            ("transform", &turned),
-        ],
-    );
 }
 
 fn axis_name(plot: &Ecdf, axis: &Axis, scale: Scale) -> String {

@@ -1,8 +1,10 @@
-//! Figures as SVG: distributions as step curves, and times taken apart as waterfalls.
+//! Figures as SVG and PNG: distributions as step curves, values over time as lines, and times taken apart as
+//! waterfalls.
 //!
 //! Drawn by this crate: what a report needs from a figure (a curve that stays exact when it is thinned, the band of
 //! an interval, colours that follow print and dark mode) is what general plotting crates (`kuva`, `plotters`) fix
-//! at drawing time or lack, and the rest is two kinds of axes.
+//! at drawing time or lack, and the rest is a few kinds of axes. Pixels are made of the same drawing, by `resvg`, with a font that is in the program:
+//! a picture looks the same on a host without fonts.
 //!
 //! A drawing has the colours of print as attributes, so that any renderer shows it, and a style sheet that changes
 //! them on screens in dark mode. Colours are those of M. Okabe and K. Ito, *Color Universal Design* (2008); curves
@@ -11,14 +13,19 @@
 mod axis;
 mod canvas;
 mod ecdf;
+mod lines;
+mod raster;
 #[cfg(test)]
 mod tests;
+mod time;
 mod waterfall;
 
 use virtmark_model::Unit;
 use virtmark_stats::Interval;
 
+use crate::ReportError;
 use crate::markup::Markup;
+use canvas::Medium;
 
 /// A figure: what it shows and what must be said with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +44,8 @@ pub struct Figure {
 pub enum Plot {
     /// Empirical distribution functions, one for each set of samples.
     Ecdf(Ecdf),
+    /// Values over time.
+    Lines(Lines),
     /// Times taken apart, one below the other.
     Waterfall(Waterfall),
 }
@@ -65,6 +74,51 @@ pub struct Curve {
     pub median: Option<f64>,
     /// The confidence interval of the median, drawn as a band.
     pub median_interval: Option<Interval>,
+}
+
+/// Values over time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lines {
+    /// What the values are: `memory of the guest`.
+    pub axis: String,
+    /// Unit of all values.
+    pub unit: Unit,
+    /// How times are told.
+    pub times: Times,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+/// How times are told below a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// Times count from a start at 0, and are told in the unit that suits them.
+    SinceStart,
+    /// Times count from 1970, and are told as dates and times of day in universal time.
+    Utc,
+}
+
+/// One quantity over time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// Its name.
+    pub name: String,
+    /// Time from one point to the next, nanoseconds. Points further apart than one and a half times this are not
+    /// joined: a gap stays a gap.
+    pub step_ns: u64,
+    /// Values in the order of time; a line without any is named in the legend and not drawn.
+    pub points: Vec<LinePoint>,
+}
+
+/// One value of a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinePoint {
+    /// Nanoseconds since the start or since 1970.
+    pub time_ns: u64,
+    /// The value; must be finite.
+    pub value: f64,
+    /// The smallest and the largest value that it stands for, drawn as a band; both must be finite.
+    pub band: Option<(f64, f64)>,
 }
 
 /// Times taken apart.
@@ -97,27 +151,44 @@ pub struct Bar {
 }
 
 impl Figure {
+    /// The most curves or lines that a figure shows with different looks.
+    pub const MOST_CURVES: usize = canvas::LOOKS;
+
     /// The figure as an SVG document, 800 units wide, that needs nothing from elsewhere.
     ///
     /// Its size does not grow with the number of samples beyond what the drawing can resolve: see [`Ecdf`]'s curves,
-    /// which are thinned to half a unit and keep the exact height of every step that remains.
+    /// which are thinned to half a unit and keep the exact height of every step that remains, and the lines of
+    /// [`Lines`], of which every half unit keeps its first, smallest, largest and last value.
     pub fn to_svg(&self) -> String {
+        self.document(Medium::Document)
+    }
+
+    /// The figure as a PNG picture, in the colours of print on white, of this many pixels across; 800 is natural size.
+    ///
+    /// # Errors
+    /// The width is not 100 to 8,000 pixels, or there is no memory for them.
+    pub fn to_png(&self, width: u32) -> Result<Vec<u8>, ReportError> {
+        raster::png(&self.document(Medium::Raster), &self.title, width)
+    }
+
+    /// The figure as an element of an HTML document that contains [`STYLE_SHEET`].
+    pub(crate) fn draw_inline(&self, markup: &mut Markup) {
+        self.draw(markup, Medium::Inline);
+    }
+
+    fn document(&self, medium: Medium) -> String {
         let mut svg = Markup::new();
-        self.draw(&mut svg, true);
+        self.draw(&mut svg, medium);
         let mut text = svg.finish();
         text.push('\n');
         text
     }
 
-    /// The figure as an element of an HTML document that contains [`STYLE_SHEET`].
-    pub(crate) fn draw_inline(&self, markup: &mut Markup) {
-        self.draw(markup, false);
-    }
-
-    fn draw(&self, markup: &mut Markup, standalone: bool) {
+    fn draw(&self, markup: &mut Markup, medium: Medium) {
         match &self.plot {
-            Plot::Ecdf(plot) => ecdf::draw(self, plot, markup, standalone),
-            Plot::Waterfall(plot) => waterfall::draw(self, plot, markup, standalone),
+            Plot::Ecdf(plot) => ecdf::draw(self, plot, markup, medium),
+            Plot::Lines(plot) => lines::draw(self, plot, markup, medium),
+            Plot::Waterfall(plot) => waterfall::draw(self, plot, markup, medium),
         }
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use virtmark_model::Unit;
 use virtmark_stats::{Interval, Summary};
 
-use super::{Bar, Curve, Ecdf, Figure, Lane, Plot, Waterfall};
+use super::{Bar, Curve, Ecdf, Figure, Lane, Line, LinePoint, Lines, Plot, Times, Waterfall};
 use crate::markup::checker;
 
 fn curve(name: &str, samples: &[f64]) -> Curve {
@@ -29,6 +29,29 @@ fn bar(name: &str, start_ns: f64, duration_ns: f64) -> Bar {
     Bar { name: name.into(), start_ns, duration_ns }
 }
 
+/// 2026-01-02 03:04:05 UTC.
+const MOMENT_NS: u64 = 1_767_323_045_000_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn line(name: &str, from_ns: u64, values: &[Option<f64>]) -> Line {
+    let point = |(at, value): (usize, &Option<f64>)| {
+        let value = (*value)?;
+        let time_ns = from_ns + at as u64 * SECOND_NS;
+        Some(LinePoint { time_ns, value, band: Some((value * 0.9, value * 1.1)) })
+    };
+    let points = values.iter().enumerate().filter_map(point).collect();
+    Line { name: name.into(), step_ns: SECOND_NS, points }
+}
+
+fn over_time(times: Times, lines: Vec<Line>) -> Figure {
+    let plot = Lines { axis: "memory".into(), unit: Unit::Bytes, times, lines };
+    Figure {
+        title: "Memory of the guest".into(),
+        notes: vec!["A point a second.".into()],
+        plot: Plot::Lines(plot),
+    }
+}
+
 /// One element a line, so that a changed drawing reads as a diff.
 fn lines(svg: &str) -> String {
     svg.replace("><", ">\n<")
@@ -51,6 +74,52 @@ fn waterfall_of_one_run() {
     let svg = Figure { title: "Where the time goes".into(), notes: vec![], plot }.to_svg();
     assert_eq!(checker::check(&svg), Ok(()));
     insta::assert_snapshot!(lines(&svg));
+}
+
+#[test]
+fn lines_with_a_gap_and_a_lone_point() {
+    let mebibytes = |values: &[f64]| -> Vec<Option<f64>> {
+        values.iter().map(|value| (!value.is_nan()).then_some(value * 1_048_576.0)).collect()
+    };
+    let gap = f64::NAN;
+    let one = line("vm=\"a\"", MOMENT_NS, &mebibytes(&[120.0, 130.0, gap, 150.0, gap, 140.0, 160.0]));
+    let two = line("vm=\"b\"", MOMENT_NS, &mebibytes(&[80.0, 82.0, 81.0]));
+    let svg = over_time(Times::Utc, vec![one, two]).to_svg();
+    assert_eq!(checker::check(&svg), Ok(()));
+    assert_eq!(svg.matches("<circle").count(), 1);
+    insta::assert_snapshot!(lines(&svg));
+}
+
+#[test]
+fn times_since_a_start_begin_at_zero() {
+    let svg = over_time(Times::SinceStart, vec![line("a", 5 * SECOND_NS, &[Some(1.0), Some(2.0)])]).to_svg();
+    assert!(svg.contains("time since the start, in s") && svg.contains(">0</text>"), "{svg}");
+}
+
+#[test]
+fn a_single_point_and_none_at_all_are_drawn_too() {
+    let svg = over_time(Times::Utc, vec![line("a", MOMENT_NS, &[Some(1.0)])]).to_svg();
+    assert!(svg.contains("a: 1 point, 1 B</text>") && svg.contains("<circle"), "{svg}");
+    let svg = over_time(Times::Utc, vec![line("a", MOMENT_NS, &[])]).to_svg();
+    assert!(svg.contains("There are no points in this range.") && !svg.contains("<path"), "{svg}");
+}
+
+#[test]
+fn a_picture_is_the_drawing_in_pixels() {
+    let figures = [
+        ecdf(vec![curve("A", &[1.0e9, 1.1e9])], false),
+        over_time(Times::Utc, vec![line("a", MOMENT_NS, &[Some(1.0), Some(2.0)])]),
+    ];
+    for figure in figures {
+        let decoded = resvg::tiny_skia::Pixmap::decode_png(&figure.to_png(400).unwrap()).unwrap();
+        assert_eq!(decoded.width(), 400);
+        let has = |wanted: (u8, u8, u8)| {
+            decoded.pixels().iter().any(|pixel| (pixel.red(), pixel.green(), pixel.blue()) == wanted)
+        };
+        // Paper, and the first curve.
+        assert!(decoded.pixels().iter().all(|pixel| pixel.alpha() == 255));
+        assert!(has((255, 255, 255)) && has((0, 0x72, 0xb2)), "{}", figure.title);
+    }
 }
 
 #[test]
@@ -102,5 +171,19 @@ proptest! {
                 prop_assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{attribute}{value}");
             }
         }
+    }
+
+    #[test]
+    fn every_line_is_well_formed_whatever_its_values(
+        values in prop::collection::vec(prop::option::of(prop::num::f64::NORMAL), 0..30),
+        from_ns in 0u64..9_000_000_000_000_000_000, name in "\\PC{0,40}", since: bool,
+    ) {
+        let times = if since { Times::SinceStart } else { Times::Utc };
+        let svg = over_time(times, vec![line(&name, from_ns, &values)]).to_svg();
+        prop_assert_eq!(checker::check(&svg), Ok(()));
+        for broken in ["NaN\"", "inf\"", "\"NaN", "\"inf", "MNaN", "Minf", "LNaN", "Linf", " NaN", " inf"] {
+            prop_assert!(!svg.replace(&name, "").contains(broken), "{svg}");
+        }
+        prop_assert!(svg.len() < 40_000, "{} bytes", svg.len());
     }
 }

@@ -1,7 +1,7 @@
 //! Waterfalls: each part of a time as a bar that starts where the part before it ended.
 
 use super::axis::Axis;
-use super::canvas::{self, WIDTH, number};
+use super::canvas::{self, Medium, WIDTH, number};
 use super::{Bar, Figure, Lane, Waterfall};
 use crate::format;
 use crate::markup::Markup;
@@ -18,9 +18,9 @@ const BELOW: f64 = 50.0;
 /// Between two lanes.
 const APART: f64 = 10.0;
 
-pub(super) fn draw(figure: &Figure, plot: &Waterfall, markup: &mut Markup, standalone: bool) {
+pub(super) fn draw(figure: &Figure, plot: &Waterfall, markup: &mut Markup, medium: Medium) {
     let lanes = plot.lanes.iter().map(height).sum::<f64>() - APART;
-    canvas::frame(figure, markup, standalone, lanes + BELOW, |svg, top| {
+    canvas::frame(figure, markup, medium, lanes + BELOW, |svg, top| {
         let end_ns = plot.lanes.iter().map(end_ns).fold(1.0, f64::max);
         let axis = Axis::linear(0.0, end_ns, LEFT, RIGHT);
         let scale = format::scale(virtmark_model::Unit::Ns, end_ns);

@@ -1,0 +1,42 @@
+//! Writes reports of made-up runs, to look at the layout: `cargo run --example synthetic_report DIRECTORY`.
+
+#[path = "../tests/synthetic/mod.rs"]
+mod synthetic;
+
+use std::path::PathBuf;
+
+use virtmark_model::FailureClass;
+use virtmark_report::{RunSamples, Style, html, terminal};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let directory = PathBuf::from(std::env::args().nth(1).ok_or("name a directory to write to")?);
+    let mut one = RunSamples::new(synthetic::run("tti", 0, synthetic::tcg()), synthetic::tti_samples(11, 50));
+    one.samples.push(synthetic::failure(50, "tti", FailureClass::GuestSilent, "no answer within 90 s"));
+    one.samples.push(synthetic::failure(51, "tti", FailureClass::GuestPanic, "kernel panic: <synthetic>"));
+    one.samples.push(synthetic::skip(52, "restore", "this platform has no snapshots"));
+    let slower = [("prepare", 2e6), ("spawn", 60e6), ("kernel", 930e6), ("init", 250e6), ("exec", 12e6)];
+    let two = RunSamples::new(
+        synthetic::run("tti", 1, synthetic::tcg()),
+        synthetic::timed_samples("tti", &slower, 12, 120),
+    );
+    let faster = [("prepare", 1e6), ("spawn", 40e6), ("kernel", 90e6), ("init", 30e6), ("exec", 2e6)];
+    let three = RunSamples::new(
+        synthetic::run("tti", 2, synthetic::kvm()),
+        synthetic::timed_samples("tti", &faster, 13, 15),
+    );
+    for run in [&one, &two] {
+        println!("{}", terminal::run_summary(run, Style::for_stderr())?);
+    }
+    println!("{}", terminal::environment_table(&[&one.run, &two.run], Style::for_stderr()));
+    for (name, runs) in [
+        ("one", vec![one.clone()]),
+        ("two", vec![one.clone(), two.clone()]),
+        ("three", vec![one, two, three]),
+    ] {
+        std::fs::write(
+            directory.join(format!("{name}.html")),
+            html::report(&runs, &html::Options::default())?,
+        )?;
+    }
+    Ok(())
+}

@@ -87,7 +87,7 @@ impl Reader {
             let due = |(schema, tick): (usize, &u64)| {
                 let ring = self.drained_ring(schema, cursor.tier);
                 let settled = tick.saturating_add(settle_ticks.max(1)) <= ring.tick(newest_ns);
-                settled.then_some((tick * ring.step_ns, schema, *tick))
+                settled.then(|| (tick * ring.step_ns, schema, *tick))
             };
             let Some((time_ns, schema, tick)) = next.next.iter().enumerate().filter_map(due).min() else {
                 return Ok(Batch { slots, next, missed_ticks, more: false });

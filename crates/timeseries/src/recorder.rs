@@ -228,6 +228,7 @@ impl Recorder {
     }
 
     #[cold]
+    #[inline(never)]
     fn reject(&self, series: Series, value: f64) -> bool {
         let schema = self.shared.map.layout.schemas.get(usize::from(series.schema));
         let known = schema.is_some_and(|schema| series.index < schema.max_series);

@@ -77,6 +77,7 @@ pub(crate) fn merge_wide(slot: &WideSlot, tick: u64, sample: f64) -> bool {
 }
 
 #[cold]
+#[inline(never)]
 fn begin_wide(slot: &WideSlot, tick: u64, sample: f64) -> bool {
     let state = slot[STATE].load(Ordering::Relaxed);
     let whole = state & WRITING == 0;
@@ -204,10 +205,12 @@ fn settled<T>(read: impl Fn() -> Option<T>) -> Option<T> {
     None
 }
 
+#[inline(always)]
 fn number(word: &AtomicU64) -> f64 {
     f64::from_bits(word.load(Ordering::Relaxed))
 }
 
+#[inline(always)]
 fn put(word: &AtomicU64, value: f64) {
     word.store(value.to_bits(), Ordering::Relaxed);
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
-use crate::modules::Modules;
+use crate::modules::{self, Modules};
 use crate::power;
 use crate::serve::Finished;
 use crate::service::Agent;
@@ -62,8 +62,8 @@ pub(crate) fn run(started_ns: u64) -> ! {
     }
     let command_line = command_line();
     let mut transport = chosen_transport(&command_line);
-    let mut modules = Modules::listed();
-    while !transport.is_present() && modules.load_next() {}
+    let mut early = Modules::listed();
+    while !transport.is_present() && early.load_next() {}
     let mut agent = loop {
         match Agent::new(started_ns, true) {
             Ok(agent) => break agent,
@@ -74,7 +74,10 @@ pub(crate) fn run(started_ns: u64) -> ! {
     loop {
         let line = open(&mut agent, transport.as_mut());
         let finished = agent.serve(line, transport.at_end(), || {
-            while modules.load_next() {}
+            while early.load_next() {}
+            if let Some(names) = option(&command_line, "virtmark.modules") {
+                modules::load_named(names);
+            }
             MORE_MOUNTS.iter().for_each(Mount::mount);
             for (target, link) in DEVICE_LINKS {
                 // There already when the line was opened before.

@@ -85,6 +85,7 @@ impl Platform {
             vcpus: options.vcpus,
             memory_bytes: options.memory,
             image: self.image.clone(),
+            disks: Vec::new(),
             kernel_arguments: options.kernel_arguments.clone(),
             snapshots: false,
             ready_timeout,

@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Capability {
     /// Keep a machine's console output.
     Console,
+    /// Give a machine disks of its own.
+    Disks,
     /// Ask the guest to stop by itself.
     GracefulStop,
     /// Boot a kernel: the machine has a firmware and kernel phase.
@@ -27,8 +29,9 @@ pub enum Capability {
 
 impl Capability {
     /// All of them, alphabetically.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Console,
+        Self::Disks,
         Self::GracefulStop,
         Self::KernelBoot,
         Self::Migrate,
@@ -42,6 +45,7 @@ impl Capability {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Console => "console",
+            Self::Disks => "disks",
             Self::GracefulStop => "graceful-stop",
             Self::KernelBoot => "kernel-boot",
             Self::Migrate => "migrate",

@@ -9,6 +9,7 @@ mod error;
 mod guest;
 pub mod link;
 mod machine;
+mod observe;
 mod spec;
 
 pub use capability::{Capabilities, Capability};
@@ -18,4 +19,5 @@ pub use guest::{
     OutputStream, Program, ResourceUse,
 };
 pub use machine::{Hypervisor, Machine, MachineState, Snapshot, StopMode, Usage};
-pub use spec::{BootImage, MachineSpec};
+pub use observe::{MachineProbe, MetricKind, Observer, Sink};
+pub use spec::{BootImage, Disk, MachineSpec};

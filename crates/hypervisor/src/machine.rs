@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use virtmark_model::{HypervisorFacts, Timeline};
 
-use crate::{Capabilities, Capability, Error, GuestLink, MachineSpec, Result};
+use crate::{Capabilities, Capability, Error, GuestLink, MachineProbe, MachineSpec, Result};
 
 /// A platform that runs machines.
 pub trait Hypervisor: Send + Sync {
@@ -70,6 +70,15 @@ pub trait Machine: Send {
     /// Keeps its state in the directory `directory`, which is created; it goes on running afterwards. Phases:
     /// `pause`, `save`, `resume`.
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)>;
+
+    /// A way to watch it from another thread, from now until it is destroyed. Cheap: nothing is opened yet.
+    fn probe(&self) -> Result<Arc<dyn MachineProbe>> {
+        Err(Error::Unsupported {
+            hypervisor: "this platform".into(),
+            capability: Capability::ResourceUsage,
+            reason: format!("{} cannot be watched from another thread", self.name()),
+        })
+    }
 
     /// What it uses, as the host sees it.
     fn usage(&self) -> Result<Usage>;

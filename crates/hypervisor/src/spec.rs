@@ -17,12 +17,24 @@ pub struct MachineSpec {
     pub memory_bytes: u64,
     /// What it boots; `None` on platforms that boot nothing.
     pub image: Option<BootImage>,
+    /// Empty disks that it gets, in the order in which its guest finds them.
+    pub disks: Vec<Disk>,
     /// Added at the end of the kernel command line.
     pub kernel_arguments: Vec<String>,
     /// Whether snapshots of it will be taken, which some platforms must know beforehand.
     pub snapshots: bool,
     /// How long the guest may take to answer after start or restore.
     pub ready_timeout: Duration,
+}
+
+/// An empty disk of a machine. Its content lives as long as the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Short name for labels, which is also the serial number that the guest sees; lower-case letters, digits and
+    /// hyphens, at most 20, and a letter or digit first.
+    pub name: String,
+    /// Size in bytes, a multiple of 512.
+    pub size_bytes: u64,
 }
 
 /// What a machine boots: a kernel and an initramfs as files of the host.

@@ -5,6 +5,7 @@
 //! each other (the agent and its guard), so that nothing they started is left whichever way virtmark ends.
 
 mod machine;
+mod probe;
 mod tree;
 
 use std::fs::File;
@@ -20,8 +21,9 @@ use virtmark_model::{HypervisorFacts, Timeline};
 use crate::machine::NativeMachine;
 
 /// What the bare host cannot do.
-const ABSENT: [(Capability, &str); 6] = [
+const ABSENT: [(Capability, &str); 7] = [
     (Capability::Console, "the bare host as a machine has no console of its own"),
+    (Capability::Disks, "the bare host has the disks that it has"),
     (Capability::KernelBoot, "the host's kernel runs already"),
     (Capability::Migrate, "processes of the host stay on it"),
     (Capability::PauseResume, "a tree of processes cannot be stopped in one moment"),
@@ -73,9 +75,12 @@ impl Hypervisor for Native {
         &self.capabilities
     }
 
-    /// What `spec` asks for beside its name and its time limit has no meaning here: the host's CPUs and memory are all
-    /// there.
+    /// Disks are refused. What `spec` asks for beside its name and its time limit has no meaning here: the host's CPUs and
+    /// memory are all there.
     fn create(&self, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
+        if !spec.disks.is_empty() {
+            return Err(self.unsupported(Capability::Disks));
+        }
         let (machine, timeline) = NativeMachine::create(Arc::clone(&self.platform), spec)?;
         Ok((Box::new(machine), timeline))
     }

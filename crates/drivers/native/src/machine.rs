@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use virtmark_host::process::{Child, Spawn, Stream, describe_exit};
 use virtmark_hypervisor::link::AgentLink;
 use virtmark_hypervisor::{
-    Capability, Error, GuestLink, Machine, MachineSpec, MachineState, Result, Snapshot, StopMode, Usage,
+    Capability, Error, GuestLink, Machine, MachineProbe, MachineSpec, MachineState, Result, Snapshot,
+    StopMode, Usage,
 };
 use virtmark_model::{Stopwatch, Timeline};
 
+use crate::probe::NativeProbe;
 use crate::{ABSENT, Platform, tree};
 
 /// How long processes that were killed may take to be gone.
@@ -199,6 +201,15 @@ impl Machine for NativeMachine {
 
     fn snapshot(&mut self, _directory: &Path) -> Result<(Snapshot, Timeline)> {
         Err(self.unsupported(Capability::Snapshot))
+    }
+
+    fn probe(&self) -> Result<Arc<dyn MachineProbe>> {
+        let guard = &self.agent.as_ref().ok_or_else(|| self.wrong_state("watch"))?.guard;
+        Ok(Arc::new(NativeProbe {
+            machine: self.spec.name.clone(),
+            pid: guard.pid(),
+            start_ticks: guard.start_ticks(),
+        }))
     }
 
     fn usage(&self) -> Result<Usage> {

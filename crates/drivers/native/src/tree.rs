@@ -68,6 +68,12 @@ fn parse(stat: &str) -> Option<Process> {
     })
 }
 
+/// When a process started, in clock ticks after the boot of the host, from `/proc/PID/stat`.
+pub(crate) fn start_ticks(stat: &str) -> Option<u64> {
+    // Field 22 of proc(5), counted from 3, the state.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +83,8 @@ mod tests {
         let stat = "71 (a) b (c)) S 12 71 71 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 100 200 300";
         assert_eq!(parse(stat), Some(Process { parent: 12, waited_ticks: 15 }));
         assert_eq!(parse("71 (cut) S 12"), None);
+        assert_eq!(start_ticks(stat), Some(100));
+        assert_eq!(start_ticks("71 (cut) S 12"), None);
     }
 
     #[test]

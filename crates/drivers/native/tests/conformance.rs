@@ -12,7 +12,9 @@ use virtmark_driver_native::Native;
 use virtmark_host::process::{kill_all_children, live_children};
 use virtmark_host::rundir::{Roots, RunDir};
 use virtmark_hypervisor::conformance::{Subject, Verdict, run};
-use virtmark_hypervisor::{Command, Error, Hypervisor, Machine, MachineSpec, MachineState, StopMode};
+use virtmark_hypervisor::{
+    Capability, Command, Disk, Error, Hypervisor, Machine, MachineSpec, MachineState, MetricKind, StopMode,
+};
 
 fn place() -> (TempDir, Arc<RunDir>) {
     let place = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
@@ -27,6 +29,7 @@ fn spec(name: &str) -> MachineSpec {
         vcpus: 1,
         memory_bytes: 128 << 20,
         image: None,
+        disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: true,
         ready_timeout: Duration::from_secs(20),
@@ -153,4 +156,27 @@ fn what_the_host_cannot_do_is_said() {
     assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
     assert!(machine.pause().is_err() && machine.resume().is_err());
     assert_eq!(machine.console_tail(), "");
+}
+
+#[test]
+fn it_is_watched_while_it_lives_and_has_no_disks() {
+    let (_place, run_dir) = place();
+    let native = Native::new(run_dir).unwrap();
+    let disks = vec![Disk { name: "data".into(), size_bytes: 512 }];
+    let refused = native.create(&MachineSpec { disks, ..spec("disks") }).err().unwrap();
+    assert!(matches!(&refused, Error::Unsupported { capability: Capability::Disks, .. }), "{refused}");
+
+    let mut machine = started(&native, "watched");
+    let probe = machine.probe().unwrap();
+    let told = || {
+        let mut names = Vec::new();
+        let sink = &mut |name: &str, _: &[(&str, &str)], _: MetricKind, value: f64| {
+            assert!(value > 0.0, "{name} {value}");
+            names.push(name.to_owned());
+        };
+        probe.observe(sink).and_then(|()| probe.ask(Duration::from_secs(1), sink)).map(|()| names)
+    };
+    assert_eq!(told().unwrap(), ["vmm_uptime_seconds", "vmm_cpu_seconds_total", "vmm_resident_bytes"]);
+    machine.destroy().unwrap();
+    assert!(told().is_err());
 }

@@ -79,6 +79,7 @@ fn ours(qemu: &Qemu, image: &BootImage) -> Result<f64, Box<dyn Error>> {
         vcpus: 1,
         memory_bytes: MEMORY_BYTES,
         image: Some(image.clone()),
+        disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         ready_timeout: Duration::from_secs(60),

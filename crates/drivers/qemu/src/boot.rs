@@ -54,6 +54,11 @@ impl BootPlan {
         }
     }
 
+    /// Whether its devices can use MSI interrupts.
+    pub(crate) fn has_msi(&self) -> bool {
+        !self.kernel_arguments.iter().any(|argument| argument.ends_with("nomsi"))
+    }
+
     /// Whether the machine has ACPI, and with it a power button.
     pub(crate) fn has_acpi(&self) -> bool {
         !self.kernel_arguments.contains(&"acpi=off")

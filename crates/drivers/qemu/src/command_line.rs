@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use virtmark_hypervisor::{BootImage, MachineSpec};
 use virtmark_model::Accelerator;
@@ -35,6 +35,8 @@ pub(crate) struct Sockets {
 #[derive(Debug)]
 pub(crate) struct CommandLine<'a> {
     pub(crate) accelerator: Accelerator,
+    /// One file for each disk of the specification.
+    pub(crate) disks: &'a [PathBuf],
     pub(crate) image: &'a BootImage,
     pub(crate) incoming: bool,
     pub(crate) memory: Memory<'a>,
@@ -66,6 +68,7 @@ impl CommandLine<'_> {
         arguments.option("-chardev", format!("socket,id=agent,fd={agent}"));
         arguments.option("-device", "virtio-serial-pci,id=serial,max_ports=2");
         arguments.option("-device", format!("virtserialport,bus=serial.0,chardev=agent,name={AGENT_PORT}"));
+        self.disk_arguments(&mut arguments);
         if self.incoming {
             arguments.option("-incoming", "defer");
         }
@@ -90,12 +93,35 @@ impl CommandLine<'_> {
         arguments.option("-object", object);
     }
 
+    /// The host's page cache is in between, and what the guest flushes is on the host's disk.
+    fn disk_arguments(&self, arguments: &mut Arguments) {
+        // A device without MSI needs no table of vectors, and the guest none of its emulation.
+        let vectors = if self.plan.has_msi() { "" } else { ",vectors=0" };
+        for (disk, path) in self.spec.disks.iter().zip(self.disks) {
+            let node = node_name(&disk.name);
+            let mut blockdev = OsString::from(format!(
+                "driver=raw,node-name={node},discard=unmap,file.driver=file,file.filename="
+            ));
+            blockdev.push(escaped_path(path));
+            arguments.option("-blockdev", blockdev);
+            arguments.option(
+                "-device",
+                format!(
+                    "virtio-blk-pci,id={node},drive={node},serial={},disable-legacy=on{vectors}",
+                    disk.name
+                ),
+            );
+        }
+    }
+
     fn boot_arguments(&self, arguments: &mut Arguments) {
+        let modules = (!self.spec.disks.is_empty()).then_some("virtmark.modules=virtio_blk");
         let kernel_arguments: Vec<&str> = self
             .plan
             .kernel_arguments
             .iter()
             .copied()
+            .chain(modules)
             .chain(self.spec.kernel_arguments.iter().map(String::as_str))
             .collect();
         arguments.option("-kernel", &self.image.kernel);
@@ -103,6 +129,14 @@ impl CommandLine<'_> {
         arguments.option("-append", kernel_arguments.join(" "));
     }
 }
+
+/// What QEMU calls a disk, apart from its other devices.
+pub(crate) fn node_name(disk: &str) -> String {
+    format!("{DISK_PREFIX}{disk}")
+}
+
+/// What a node's name has before the name of its disk.
+pub(crate) const DISK_PREFIX: &str = "disk-";
 
 #[derive(Default)]
 struct Arguments(Vec<OsString>);
@@ -139,25 +173,33 @@ fn escaped_path(path: &Path) -> OsString {
 mod tests {
     use super::*;
     use std::time::Duration;
+    use virtmark_hypervisor::Disk;
     use virtmark_model::ImageFacts;
 
     fn line(memory: Memory<'_>, incoming: bool) -> String {
+        line_with(memory, incoming, 2, &[])
+    }
+
+    fn line_with(memory: Memory<'_>, incoming: bool, vcpus: u32, disks: &[Disk]) -> String {
         let spec = MachineSpec {
             name: "a,b".into(),
-            vcpus: 2,
+            vcpus,
             memory_bytes: 256 << 20,
             image: None,
+            disks: disks.to_vec(),
             kernel_arguments: vec!["workload_duration=15".into()],
             snapshots: false,
             ready_timeout: Duration::from_secs(1),
         };
         let image = BootImage { kernel: "/k".into(), initramfs: "/i".into(), facts: ImageFacts::default() };
+        let paths: Vec<PathBuf> = disks.iter().map(|disk| format!("/d,{}", disk.name).into()).collect();
         let command_line = CommandLine {
             accelerator: Accelerator::Tcg,
+            disks: &paths,
             image: &image,
             incoming,
             memory,
-            plan: &BootPlan::choose(Accelerator::Tcg, 2),
+            plan: &BootPlan::choose(Accelerator::Tcg, vcpus),
             sockets: Sockets { agent: 5, console: 4, qmp: 3 },
             spec: &spec,
         };
@@ -183,5 +225,17 @@ mod tests {
         let private = line(Memory::PrivateOver(Path::new("/s,n/memory")), true);
         assert!(private.contains("share=off,mem-path=/s,,n/memory "), "{private}");
         assert!(private.ends_with("-incoming defer"), "{private}");
+    }
+
+    #[test]
+    fn disks_come_with_the_module_that_drives_them() {
+        let disk = Disk { name: "data".into(), size_bytes: 1 << 20 };
+        let line = line_with(Memory::Anonymous, false, 1, std::slice::from_ref(&disk));
+        assert!(line.contains(" virtmark.modules=virtio_blk workload_duration=15 "), "{line}");
+        assert!(line.contains("node-name=disk-data,") && line.contains("file.filename=/d,,data "), "{line}");
+        assert!(line.contains("serial=data,disable-legacy=on,vectors=0"), "{line}");
+        let line = line_with(Memory::Anonymous, false, 2, &[disk]);
+        assert!(!line.contains("vectors="), "{line}");
+        assert!(!line_with(Memory::Anonymous, false, 1, &[]).contains("virtmark.modules"));
     }
 }

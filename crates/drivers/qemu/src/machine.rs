@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use virtmark_hypervisor::{
-    BootImage, Error, GuestLink, Machine, MachineSpec, MachineState, Result, Snapshot, StopMode, Usage,
+    BootImage, Capability, Error, GuestLink, Machine, MachineProbe, MachineSpec, MachineState, Result,
+    Snapshot, StopMode, Usage,
 };
 use virtmark_model::{Stopwatch, Timeline};
 
 use crate::boot::BootPlan;
-use crate::snapshot::{Files, Manifest, allocated_bytes, copy_memory};
+use crate::snapshot::{Files, Manifest, copy_memory};
 use crate::vm::{Origin, Platform, Vm};
 
 /// How long a killed process may take to go.
@@ -42,6 +43,7 @@ impl QemuMachine {
         snapshot: &Snapshot,
         spec: MachineSpec,
     ) -> Result<(Self, Timeline)> {
+        without_disks(&spec, Capability::Restore)?;
         let mut watch = Stopwatch::start();
         let plan = BootPlan::choose(platform.accelerator, spec.vcpus);
         let files = Files::in_directory(&snapshot.directory);
@@ -182,6 +184,7 @@ impl Machine for QemuMachine {
     }
 
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)> {
+        without_disks(&self.spec, Capability::Snapshot)?;
         let mut watch = Stopwatch::start();
         self.vm_in(MachineState::Running, "snapshot")?.hold()?;
         watch.mark("pause");
@@ -200,6 +203,10 @@ impl Machine for QemuMachine {
         }
     }
 
+    fn probe(&self) -> Result<Arc<dyn MachineProbe>> {
+        Ok(Arc::new(self.vm("watch")?.probe(self.spec.vcpus)))
+    }
+
     fn usage(&self) -> Result<Usage> {
         let vm = self.vm("measure")?;
         let process = vm.process_usage();
@@ -207,7 +214,7 @@ impl Machine for QemuMachine {
             cpu_ns: process.map(|usage| usage.cpu_ns),
             rss_bytes: process.map(|usage| usage.rss_bytes),
             pss_bytes: process.and_then(|usage| usage.pss_bytes),
-            disk_bytes: allocated_bytes(vm.directory()).ok(),
+            disk_bytes: vm.disk_bytes(),
         })
     }
 
@@ -228,6 +235,18 @@ impl Drop for QemuMachine {
         // Nobody is left to tell; the run directory removes what stays.
         let _ = self.destroy();
     }
+}
+
+/// Refuses what would leave the content of disks behind.
+fn without_disks(spec: &MachineSpec, capability: Capability) -> Result<()> {
+    if spec.disks.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        hypervisor: "qemu".into(),
+        capability,
+        reason: format!("{} has disks, and snapshots keep memory only; leave its disks out", spec.name),
+    })
 }
 
 fn image_of(spec: &MachineSpec) -> Result<&BootImage> {

@@ -90,6 +90,7 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
         vcpus: 1,
         memory_bytes: 256 << 20,
         image: Some(image.clone()),
+        disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         ready_timeout: PROBE_TIMEOUT,

@@ -191,6 +191,7 @@ mod tests {
             vcpus: 1,
             memory_bytes: 4096,
             image: None,
+            disks: Vec::new(),
             kernel_arguments: vec![],
             snapshots: true,
             ready_timeout: std::time::Duration::from_secs(1),

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -18,8 +18,11 @@ use crate::boot::BootPlan;
 use crate::command_line::{CommandLine, Memory, Sockets};
 use crate::console::Console;
 use crate::discover::Program;
+use crate::disks;
 use crate::failure::Death;
+use crate::observe::QemuProbe;
 use crate::qmp::{Qmp, QmpError};
+use crate::snapshot::allocated_bytes;
 
 /// How long QEMU may take for anything that does not depend on the guest.
 pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,9 +54,11 @@ pub(crate) struct Vm {
     pub(crate) console: Console,
     /// Guest memory, when it is in a file of its own that is shared with QEMU.
     pub(crate) memory: Option<File>,
-    qmp: Qmp,
+    /// Shared with whoever watches the machine.
+    qmp: Arc<Mutex<Qmp>>,
     child: Child,
     directory: PathBuf,
+    disks: Vec<PathBuf>,
     accelerator: Accelerator,
     kernel: PathBuf,
     memory_bytes: u64,
@@ -72,6 +77,7 @@ impl Vm {
     ) -> Result<Self> {
         check_memory(spec, platform.memory_limit_bytes)?;
         let directory = platform.run_dir.machine_dir(&spec.name).map_err(|error| run_dir_error(&error))?;
+        let disks = disks::create(&platform.run_dir, spec)?;
         let (qmp_ours, qmp_theirs) = socket_pair("control")?;
         let (console_ours, console_theirs) = socket_pair("console")?;
         let (agent_ours, agent_theirs) = socket_pair("agent")?;
@@ -93,6 +99,7 @@ impl Vm {
         };
         let command_line = CommandLine {
             accelerator: platform.accelerator,
+            disks: &disks,
             image,
             incoming: matches!(origin, Origin::Restore(_)),
             memory: memory_kind,
@@ -123,9 +130,10 @@ impl Vm {
             link: Arc::new(link),
             console,
             memory,
-            qmp,
+            qmp: Arc::new(Mutex::new(qmp)),
             child,
             directory,
+            disks,
             accelerator: platform.accelerator,
             kernel: image.kernel.clone(),
             memory_bytes: spec.memory_bytes,
@@ -145,7 +153,7 @@ impl Vm {
 
     /// Presses the virtual power button. A process that has ended already is off.
     pub(crate) fn press_power_button(&mut self) -> Result<()> {
-        match self.qmp.execute("system_powerdown", json!({}), QMP_TIMEOUT) {
+        match self.qmp().execute("system_powerdown", json!({}), QMP_TIMEOUT) {
             Ok(_) | Err(QmpError::Closed) => Ok(()),
             Err(error) => Err(self.qmp_error(&error)),
         }
@@ -170,7 +178,7 @@ impl Vm {
 
     /// Runs a QMP command.
     pub(crate) fn command(&mut self, command: &str, arguments: Value) -> Result<Value> {
-        let answer = self.qmp.execute(command, arguments, QMP_TIMEOUT);
+        let answer = self.qmp().execute(command, arguments, QMP_TIMEOUT);
         answer.map_err(|error| self.qmp_error(&error))
     }
 
@@ -182,9 +190,9 @@ impl Vm {
             { "capability": "events", "state": true },
         ]);
         self.command("migrate-set-capabilities", json!({ "capabilities": capabilities }))?;
-        self.qmp.hand_over("state", state.as_fd(), QMP_TIMEOUT).map_err(|error| self.qmp_error(&error))?;
+        self.qmp().hand_over("state", state.as_fd(), QMP_TIMEOUT).map_err(|error| self.qmp_error(&error))?;
         self.command(command, json!({ "uri": "fd:state" }))?;
-        let finished = self.qmp.wait_event("migration", QMP_TIMEOUT, |event| {
+        let finished = self.qmp().wait_event("migration", QMP_TIMEOUT, |event| {
             event.name == "MIGRATION"
                 && matches!(event.data["status"].as_str(), Some("completed" | "failed" | "cancelled"))
         });
@@ -215,9 +223,28 @@ impl Vm {
         self.child.usage()
     }
 
-    /// Where its files are.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+    /// Bytes on disk in its files.
+    pub(crate) fn disk_bytes(&self) -> Option<u64> {
+        let files = allocated_bytes(&self.directory).ok()?;
+        Some(files + disks::allocated_bytes(&self.disks).ok()?)
+    }
+
+    /// Watches it from another thread.
+    pub(crate) fn probe(&self, vcpus: u32) -> QemuProbe {
+        QemuProbe::new(
+            self.name.clone(),
+            (self.child.pid(), self.child.start_ticks()),
+            vcpus,
+            self.accelerator,
+            self.memory_bytes,
+            !self.disks.is_empty(),
+            Arc::clone(&self.qmp),
+        )
+    }
+
+    /// The control connection. A panic of another thread leaves at worst an answer that nobody waits for.
+    fn qmp(&self) -> MutexGuard<'_, Qmp> {
+        self.qmp.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the agent of a restored guest answers. Marks `connect`.
@@ -357,7 +384,7 @@ fn socket_pair(what: &str) -> Result<(UnixStream, UnixStream)> {
     UnixStream::pair().map_err(Error::io(format!("make a socket pair for the {what} connection")))
 }
 
-fn run_dir_error(error: &RunDirError) -> Error {
+pub(crate) fn run_dir_error(error: &RunDirError) -> Error {
     Error::io("keep a machine's files")(std::io::Error::other(error.to_string()))
 }
 

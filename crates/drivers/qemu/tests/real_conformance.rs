@@ -29,6 +29,7 @@ fn real_machines_conform() {
         vcpus: 1,
         memory_bytes: 128 << 20,
         image: Some(image),
+        disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: true,
         ready_timeout: Duration::from_secs(60),

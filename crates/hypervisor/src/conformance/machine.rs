@@ -5,7 +5,7 @@ use std::time::Duration;
 use virtmark_model::{FailureClass, Timeline};
 
 use super::{Check, Failure, Finding, Subject, Test, ensure, spec, started};
-use crate::{Capability, Command, Error, GuestLink, Machine, MachineSpec, MachineState, StopMode};
+use crate::{Capability, Command, Disk, Error, GuestLink, Machine, MachineSpec, MachineState, StopMode};
 
 pub(super) const CHECKS: &[Check] = &[
     Check { name: "facts_are_stated", needs: &[], test: Test::Alone(facts_are_stated) },
@@ -28,6 +28,11 @@ pub(super) const CHECKS: &[Check] = &[
         name: "memory_beyond_the_host_is_refused",
         needs: &[Capability::KernelBoot],
         test: Test::Alone(memory_beyond_the_host),
+    },
+    Check {
+        name: "disks_hold_what_is_written",
+        needs: &[Capability::Disks],
+        test: Test::Alone(disks_hold_what_is_written),
     },
     Check {
         name: "paused_machines_continue",
@@ -138,6 +143,26 @@ fn memory_beyond_the_host(subject: &Subject<'_>) -> Finding {
         Err(error) => error,
     };
     ensure!(error.class() == FailureClass::OutOfMemory, "it failed with {}: {error}", error.class());
+    Ok(())
+}
+
+fn disks_hold_what_is_written(subject: &Subject<'_>) -> Finding {
+    let disks = vec![
+        Disk { name: "first".into(), size_bytes: 8 << 20 },
+        Disk { name: "second".into(), size_bytes: 16 << 20 },
+    ];
+    let (mut machine, _) = subject.hypervisor.create(&MachineSpec { disks, ..spec(subject, "disks") })?;
+    machine.start()?;
+    let script = "for disk in /sys/block/*; do [ \"$(cat $disk/serial 2>/dev/null)\" = second ] && d=${disk##*/}; done; \
+                  cat /sys/block/$d/size; echo written | dd of=/dev/$d bs=1M seek=15 conv=sync,fsync 2>/dev/null; \
+                  echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/$d bs=1M skip=15 2>/dev/null | head -n 1";
+    let output = machine.guest()?.exec(&Command::shell(script))?;
+    ensure!(
+        output.stdout == b"32768\nwritten\n",
+        "a disk of 32768 sectors said {:?}, {:?}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 

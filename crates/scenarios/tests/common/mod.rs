@@ -349,6 +349,7 @@ pub fn spec() -> MachineSpec {
         vcpus: 1,
         memory_bytes: 64 << 20,
         image: None,
+        disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         ready_timeout: Duration::from_secs(1),

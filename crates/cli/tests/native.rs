@@ -87,6 +87,17 @@ fn a_command_that_is_not_found_is_a_result() {
 }
 
 #[test]
+fn an_agent_that_dies_in_the_middle_of_a_command_is_lost() {
+    let world = World::new();
+    let arguments = [&TTI[..], &["--cmd", "kill -9 $PPID; sleep 5"]].concat();
+    let assert = world.virtmark(&arguments).assert().code(18).stderr(contains("stopped answering"));
+    let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    assert_eq!(report["failures"]["agent_lost"], 6);
+    assert!(report["p50_ns"].is_null());
+    world.assert_clean();
+}
+
+#[test]
 fn a_command_that_takes_too_long_is_a_timeout() {
     let world = World::new();
     let arguments = [

@@ -23,7 +23,7 @@ is counted in exit_codes. Concurrent modes work in waves: all machines of a wave
 them is ready, and are then destroyed, which is not counted.")]
 pub(crate) struct TtiArguments {
     /// Machines to measure
-    #[arg(long, value_name = "N", default_value = "50")]
+    #[arg(long, value_name = "N", default_value = "50", value_parser = at_least_one)]
     pub(crate) iterations: NonZeroU32,
 
     /// Machines before them that are not recorded
@@ -43,7 +43,7 @@ pub(crate) struct TtiArguments {
     pub(crate) mode: ModeChoice,
 
     /// Machines alive at once, at most, in burst and staggered mode [default: all of them]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) concurrency: Option<NonZeroU32>,
 
     /// Between two launches in staggered mode [default: 200ms]
@@ -89,7 +89,7 @@ snapshot), stop and destroy. What the platform cannot do is skipped, and says wh
 against the lifecycle targets of the hypervisor guide.")]
 pub(crate) struct LifecycleArguments {
     /// How often each operation is measured
-    #[arg(long, value_name = "N", default_value = "10")]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     pub(crate) iterations: NonZeroU32,
 
     /// Machines before them that are not recorded
@@ -116,4 +116,9 @@ pub(crate) struct LifecycleArguments {
 pub(crate) enum LifecycleFormat {
     Json,
     Csv,
+}
+
+/// A count of which there must be one.
+fn at_least_one(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 1 to {}", u32::MAX))
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,6 +98,10 @@ impl Agent {
         let status = self.guard.wait_timeout(EXIT_GRACE)?;
         let output = fs::read_to_string(self.directory.join("stderr")).unwrap_or_default();
         Some(Error::VmmExited { machine: machine.into(), status: describe_exit(status), output })
+    }
+
+    fn guard_was_killed(&self) -> bool {
+        self.guard.wait_timeout(EXIT_GRACE).is_some_and(|status| status.signal().is_some())
     }
 
     /// Ends the agent, its guard, and all that they started, with or without their help.
@@ -225,7 +230,8 @@ impl Machine for NativeMachine {
 
     fn explain(&self, error: Error) -> Error {
         match (&self.agent, &error) {
-            (Some(agent), Error::AgentLost { .. } | Error::Timeout { .. }) => {
+            // A guard that ended by itself did so because the agent was gone before it.
+            (Some(agent), Error::AgentLost { .. }) if agent.guard_was_killed() => {
                 agent.why_dead(&self.spec.name).unwrap_or(error)
             }
             _ => error,

@@ -4,6 +4,8 @@
 
 use virtmark_model::Accelerator;
 
+use crate::tsc;
+
 /// How a guest is started under one accelerator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BootPlan {
@@ -46,6 +48,7 @@ impl BootPlan {
             Accelerator::Kvm => Self { machine: PC, cpu: "host", kernel_arguments },
             Accelerator::Tcg => {
                 kernel_arguments.extend(EMULATED);
+                kernel_arguments.extend(tsc::kernel_argument());
                 if vcpus == 1 {
                     kernel_arguments.extend(EMULATED_SINGLE);
                 }

@@ -15,6 +15,7 @@ mod observe;
 pub mod probe;
 mod qmp;
 mod snapshot;
+mod tsc;
 mod vm;
 
 use std::path::PathBuf;

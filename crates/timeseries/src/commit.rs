@@ -73,3 +73,24 @@ fn decode(bytes: &[u8]) -> Option<Commit> {
     let contents = fields.take(length)?.to_vec();
     (crc32c::crc32c(rest) == sum).then_some(Commit { sequence, contents })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_laid_out_as_documented() {
+        let commit = Commit { sequence: 5, contents: b"contents".to_vec() };
+        let bytes = encode(&commit);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "766d74732d726563206f71a8080000000500000000000000636f6e74656e7473");
+        let mut place = bytes.clone();
+        place.resize(512, 0);
+        assert_eq!(decode(&place), Some(commit));
+        for at in 0..bytes.len() {
+            let mut damaged = place.clone();
+            damaged[at] ^= 1;
+            assert_eq!(decode(&damaged), None, "byte {at}");
+        }
+    }
+}

@@ -166,3 +166,53 @@ fn check_sum(used: &[u8], path: &Path) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORE: StoreId = *b"0123456789abcdef";
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The table of the header in `docs/timeseries.md`, byte by byte.
+    #[test]
+    fn the_header_is_laid_out_as_documented() {
+        let schema = Schema::new("vm", 30).matching("{a=b}".parse().unwrap());
+        let tiers =
+            vec![Tier::wide(Duration::from_secs(1), 600), Tier::narrow(Duration::from_secs(10), 2160)];
+        let options = StoreOptions::new(vec![schema.with_tiers(tiers)]).unwrap();
+        let bytes = encode(&STORE, &options);
+        let parts = [
+            "766d74732d686472",                 // vmts-hdr
+            "01000000",                         // version
+            "a92b32a4",                         // checksum
+            "75000000",                         // length
+            "30313233343536373839616263646566", // store
+            "01000000",                         // lanes
+            "00b864d945000000",                 // horizon: 300 s
+            "0078010000000000",                 // catalog: 94 KiB
+            "01000000",                         // schemas
+            "02000000766d",                     // vm
+            "070000007b613d2262227d",           // {a="b"}
+            "1e00000002000000",                 // series, tiers
+            "00ca9a3b000000005802000000000000", // 1 s, 600, wide
+            "00e40b54020000007008000001000000", // 10 s, 2160, narrow
+        ];
+        assert_eq!(hex(&bytes), parts.concat());
+        let read = decode(&bytes, Path::new("header")).unwrap();
+        assert_eq!((read.store, read.options), (STORE, options));
+    }
+
+    #[test]
+    fn the_first_page_of_a_lane_is_laid_out_as_documented() {
+        let bytes = encode_page(&STORE, 3);
+        let parts =
+            ["766d74732d6d6170", "01000000", "ce03c363", "30313233343536373839616263646566", "03000000"];
+        assert_eq!(hex(&bytes), parts.concat());
+        check_page(&bytes, &STORE, 3, Path::new("lane-3")).unwrap();
+        assert!(check_page(&bytes, &STORE, 2, Path::new("lane-2")).is_err());
+    }
+}

@@ -49,6 +49,42 @@ fn thirty_series_fit_where_they_should_and_never_grow() {
     }
 }
 
+/// The words of a slot and of a lane's first page, read from the file where `docs/timeseries.md` says they are.
+#[test]
+fn slots_are_laid_out_as_documented() {
+    for narrow in [false, true] {
+        let directory = support::memory_directory();
+        let path = directory.path().join("store");
+        let schema = Schema::new("all", 3);
+        let schema = if narrow { schema.narrow() } else { schema };
+        let mut writer = Writer::create(&path, &StoreOptions::new(vec![schema]).unwrap()).unwrap();
+        let keys = ["a", "b"].map(|name| (support::key(name), Kind::Gauge));
+        let series = writer.register_all(&keys).unwrap();
+        let mut recorder = writer.recorder().unwrap();
+        let tick = START / SECOND + 7;
+        recorder.publish(tick * SECOND).unwrap();
+        for value in [4.0, 1.0, 2.0] {
+            assert!(recorder.record(series[1], value));
+        }
+        assert!(!recorder.record(series[1], f64::NAN));
+        let bytes = fs::read(path.join("lane-0")).unwrap();
+        let words: Vec<u64> = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let time = tick * SECOND + 1;
+        assert_eq!(words[8..13], [time, time, time, 0, tick * SECOND]);
+        assert_eq!(words[16..20], [0, 0, 0, 1]);
+        let row = tick as usize % 600 * 3;
+        if narrow {
+            let slot = 512 + (row + 1) * 2;
+            assert_eq!(words[slot..slot + 2], [tick << 24 | 3, 7_f64.to_bits()]);
+        } else {
+            let slot = 512 + (row + 1) * 8;
+            let numbers = [7.0, 1.0, 4.0, 4.0, 2.0].map(f64::to_bits);
+            assert_eq!(words[slot..slot + 3], [6, 0, tick]);
+            assert_eq!(words[slot + 3..slot + 8], numbers);
+        }
+    }
+}
+
 #[test]
 fn options_that_cannot_be_say_why() {
     let error =

@@ -1,1 +1,4 @@
-//! What a store holds, for others to read: remote-write and OpenMetrics.
+//! What a store holds, for others: pushed as Prometheus remote-write, or read as OpenMetrics text.
+
+pub mod openmetrics;
+pub mod remote_write;

@@ -1,21 +1,30 @@
-//! Durations as people write them: `90s`, `200ms`, `1.5m`.
+//! Durations as people write them: `90s`, `200ms`, `1.5m`, `7d`.
 
 use std::time::Duration;
 
-const UNITS: [(&str, u64); 6] = [
+const UNITS: [(&str, u64); 7] = [
     ("ns", 1),
     ("us", 1_000),
     ("ms", 1_000_000),
     ("s", 1_000_000_000),
     ("m", 60_000_000_000),
     ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
 ];
 /// No measurement needs longer; beyond, sums of durations would have to be checked everywhere.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Reads a duration: a number, with a fraction if need be, and a unit.
+/// Reads a duration of at most a week: a number, with a fraction if need be, and a unit.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let expected = "expected a number and a unit (ns, us, ms, s, m, h), such as 90s, 200ms or 1.5m";
+    match parse_any(text)? {
+        duration if duration > LONGEST => Err(format!("{text:?} is longer than a week: give less")),
+        duration => Ok(duration),
+    }
+}
+
+/// Reads a duration, however long.
+pub(crate) fn parse_any(text: &str) -> Result<Duration, String> {
+    let expected = "expected a number and a unit (ns, us, ms, s, m, h, d), such as 90s, 200ms or 1.5m";
     let at =
         text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
@@ -26,11 +35,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let (Some(scale_ns), Ok(number)) = (scale_ns, number.parse::<f64>()) else {
         return Err(format!("{text:?} is not a duration: {expected}"));
     };
-    let ns = (number * scale_ns as f64).round();
-    if ns > LONGEST.as_nanos() as f64 {
-        return Err(format!("{text:?} is longer than a week: give less"));
-    }
-    Ok(Duration::from_nanos(ns as u64))
+    // What is beyond the largest number is as long as that: 584 years.
+    Ok(Duration::from_nanos((number * scale_ns as f64).round() as u64))
 }
 
 /// Reads a duration that must not be zero.
@@ -56,6 +62,7 @@ mod tests {
             ("7us", 7_000),
             ("12ns", 12),
             (".5s", 500_000_000),
+            ("7d", 604_800_000_000_000),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_nanos(ns)), "{text}");
         }
@@ -69,5 +76,8 @@ mod tests {
         }
         assert!(parse("90").unwrap_err().contains("no unit"));
         assert!(parse_positive("0ms").is_err());
+        assert!(parse("8d").is_err());
+        assert_eq!(parse_any("8d"), Ok(Duration::from_secs(8 * 86_400)));
+        assert_eq!(parse_any("1000000d"), Ok(Duration::from_nanos(u64::MAX)));
     }
 }

@@ -28,6 +28,7 @@ pub(crate) enum Exit {
     SomeFailed,
     /// Made where the second signal arrives.
     StoppedTwice,
+    StoreUnusable,
     Timeout,
     Unexpected,
     UnknownName,
@@ -37,7 +38,7 @@ pub(crate) enum Exit {
 }
 
 /// Code and meaning of every exit, in the order of the codes.
-const TABLE: [(Exit, &str); 25] = [
+const TABLE: [(Exit, &str); 26] = [
     (Exit::Ok, "everything that was asked for was done"),
     (Exit::Unexpected, "something failed that has no code of its own"),
     (Exit::Usage, "the command line does not make sense"),
@@ -60,8 +61,9 @@ const TABLE: [(Exit, &str); 25] = [
     (Exit::Unsupported, "the platform cannot do what was asked for"),
     // The exit itself is made where the second signal arrives.
     (Exit::StoppedTwice, "ended at once by a second Ctrl-C"),
-    (Exit::UnknownName, "no run or image has this name, or several do"),
+    (Exit::UnknownName, "no run, image or series has this name, or several do"),
     (Exit::Timeout, "the time limit passed"),
+    (Exit::StoreUnusable, "the time-series store is damaged, of a newer version, or not a store"),
     (Exit::Signaled(2), "interrupted (SIGINT); partial results are kept"),
     (Exit::Signaled(15), "terminated (SIGTERM); partial results are kept"),
 ];
@@ -93,6 +95,7 @@ impl Exit {
             Self::StoppedTwice => STOPPED_TWICE_EXIT_CODE as u8,
             Self::UnknownName => 26,
             Self::Timeout => 27,
+            Self::StoreUnusable => 28,
             // Signal numbers are below 65.
             Self::Signaled(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         }
@@ -141,7 +144,10 @@ mod tests {
         assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
         assert_eq!(
             codes,
-            [0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 130, 143]
+            [
+                0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
+                130, 143
+            ]
         );
     }
 

@@ -6,6 +6,7 @@ use virtmark_archive::Error as ArchiveError;
 use virtmark_host::rundir::RunDirError;
 use virtmark_hypervisor::Error as HypervisorError;
 use virtmark_image::ImageError;
+use virtmark_timeseries::{Error as StoreError, QueryError};
 
 use crate::exit::Exit;
 
@@ -72,6 +73,12 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<RunDirError>() {
         return of_run_dir(error);
     }
+    if let Some(error) = cause.downcast_ref::<StoreError>() {
+        return of_store(error);
+    }
+    if let Some(error) = cause.downcast_ref::<QueryError>() {
+        return Some(of_query(error));
+    }
     cause.downcast_ref::<io::Error>().and_then(of_io)
 }
 
@@ -114,6 +121,24 @@ fn of_run_dir(error: &RunDirError) -> Option<Exit> {
         RunDirError::TooLong { .. } => Some(Exit::PathTooLong),
         RunDirError::Unsafe { .. } => Some(Exit::PermissionDenied),
         _ => None,
+    }
+}
+
+fn of_store(error: &StoreError) -> Option<Exit> {
+    match error {
+        StoreError::Damaged { .. } | StoreError::NewerVersion { .. } | StoreError::NotAStore { .. } => {
+            Some(Exit::StoreUnusable)
+        }
+        _ => None,
+    }
+}
+
+fn of_query(error: &QueryError) -> Exit {
+    match error {
+        QueryError::UnknownSeries { .. } => Exit::UnknownName,
+        QueryError::NoSuchTier { .. } | QueryError::NotACounter { .. } | QueryError::NotKept { .. } => {
+            Exit::Usage
+        }
     }
 }
 

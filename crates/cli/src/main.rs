@@ -47,6 +47,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Remove(options) => commands::remove::run(&options),
         Command::Report(options) => commands::report::run(&options),
         Command::Runs(options) => commands::runs::run(&options),
+        Command::Series(options) => commands::series::run(&options, arguments.quiet),
         Command::Show(options) => commands::show::run(&options, arguments.quiet),
         Command::Tti(options) => commands::tti::run(&options, arguments.quiet),
     }

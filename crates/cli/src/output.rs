@@ -48,9 +48,14 @@ pub(crate) fn bars() -> bool {
     Style::for_stderr().colour
 }
 
-/// Makes a file that the user asked for.
+/// Makes a file that the user asked for with `-o`.
 pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
-    let message = || format!("cannot write {}; name another file with -o", path.display());
+    create_as(path, "-o")
+}
+
+/// Makes a file that the user asked for with an option.
+pub(crate) fn create_as(path: &Path, option: &str) -> anyhow::Result<File> {
+    let message = || format!("cannot write {}; name another file with {option}", path.display());
     File::create(path).with_context(message)
 }
 

@@ -17,7 +17,9 @@ fn help_teaches_by_example_and_documents_exit_codes() {
         .success()
         .stdout(contains("Exit codes:").and(contains("10  the hypervisor is not installed")))
         .stdout(contains("25  ended at once by a second Ctrl-C").and(contains("VIRTMARK_CACHE")));
-    for command in ["tti", "lifecycle", "runs", "show", "export", "report", "remove", "doctor", "image"] {
+    for command in
+        ["tti", "lifecycle", "runs", "show", "export", "report", "remove", "doctor", "image", "series"]
+    {
         world.virtmark(&[command, "--help"]).assert().success().stdout(contains("Example"));
     }
 }

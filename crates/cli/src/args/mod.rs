@@ -4,6 +4,7 @@ mod image;
 mod machine;
 mod results;
 mod scenario;
+mod series;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,10 @@ pub(crate) use results::{
     DoctorArguments, ExportArguments, RemoveArguments, ReportArguments, RunsArguments, ShowArguments,
 };
 pub(crate) use scenario::{LifecycleArguments, LifecycleFormat, TtiArguments};
+pub(crate) use series::{
+    BenchArguments, DumpArguments, DumpFormat, QueryArguments, QueryFormat, RangeChoice, SeriesArguments,
+    SeriesCommand,
+};
 
 const ABOUT: &str =
     "Measure virtual machines: how long until one answers, and what each part of that time was.";
@@ -34,6 +39,7 @@ Examples:
   virtmark lifecycle --format csv              create, start, snapshot, restore, stop, destroy
   virtmark show latest                         the figures of the newest run, computed again
   virtmark report latest -o report.html        one self-contained page
+  virtmark series query STORE cpu_load         what a machine recorded, second by second
 
 Environment:
   VIRTMARK_ARCHIVE   file in which runs are kept (or --archive)
@@ -77,6 +83,8 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Build, list, inspect and remove guest images
     Image(ImageArguments),
+    /// Look into time-series stores, and measure what recording into one costs
+    Series(SeriesArguments),
     /// Print the completion script of a shell
     Completions(CompletionsArguments),
     /// Write the man pages to a directory

@@ -10,6 +10,7 @@ mod present;
 pub(crate) mod remove;
 pub(crate) mod report;
 pub(crate) mod runs;
+pub(crate) mod series;
 pub(crate) mod show;
 pub(crate) mod tti;
 

@@ -72,7 +72,9 @@ impl Mapping {
         let Some(range) = words.checked_sub(1).map(|last| from_word..=from_word + last) else { return };
         for page in range.start() / PAGE_WORDS..=range.end() / PAGE_WORDS {
             if let Some(word) = self.words().get((page * PAGE_WORDS).max(from_word)) {
-                word.fetch_or(0, Ordering::Relaxed);
+                // Not `fetch_or(0)`, which compilers turn into a load, and a load leaves the page write-protected.
+                let held = word.load(Ordering::Relaxed);
+                let _ = word.compare_exchange(held, held, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
     }

@@ -93,11 +93,11 @@ impl StoreMap {
     pub(crate) fn held(&self, schema: usize, tier: usize, tick: u64, index: u32, kind: Kind) -> Held {
         let ring = &self.layout.schemas[schema].rings[tier];
         if tier > 0 {
-            return held_in(&self.tiers, ring, tick, index, kind);
+            return self.held_in(&self.tiers, ring, tick, index, kind);
         }
         let mut all: Option<Summary> = None;
         for lane in &self.lanes {
-            match held_in(lane, ring, tick, index, kind) {
+            match self.held_in(lane, ring, tick, index, kind) {
                 Held::Nothing => {}
                 Held::Later => return Held::Later,
                 Held::Samples(more) => match &mut all {
@@ -116,23 +116,28 @@ impl StoreMap {
             Held::Later | Held::Nothing => None,
         }
     }
-}
 
-fn held_in(mapping: &Mapping, ring: &Ring, tick: u64, index: u32, kind: Kind) -> Held {
-    let words = mapping.words().get(ring.slot(tick, index)..).unwrap_or_default();
-    let found = match ring.width {
-        Width::Narrow => words
-            .first_chunk()
-            .and_then(slot::read_narrow)
-            .map(|(found, value)| (found, Summary::from_narrow(&value, kind))),
-        Width::Wide => words
-            .first_chunk()
-            .and_then(slot::read_wide)
-            .map(|(found, value)| (found, Summary::from_wide(&value))),
-    };
-    match found {
-        Some((found, Some(summary))) if found == tick => Held::Samples(summary),
-        Some((found, _)) if found > tick => Held::Later,
-        _ => Held::Nothing,
+    fn held_in(&self, mapping: &Mapping, ring: &Ring, tick: u64, index: u32, kind: Kind) -> Held {
+        let words = mapping.words().get(ring.slot(tick, index)..).unwrap_or_default();
+        let found = match ring.width {
+            Width::Narrow => words
+                .first_chunk()
+                .and_then(slot::read_narrow)
+                .map(|(found, value)| (found, Summary::from_narrow(&value, kind))),
+            Width::Wide => words
+                .first_chunk()
+                .and_then(slot::read_wide)
+                .map(|(found, value)| (found, Summary::from_wide(&value))),
+        };
+        match found {
+            Some((found, Some(summary))) if found == tick => Held::Samples(summary),
+            // A tick after the newest one was never recorded: the slot is damaged.
+            Some((found, _))
+                if found > tick && self.newest().is_some_and(|newest| found <= ring.tick(newest)) =>
+            {
+                Held::Later
+            }
+            _ => Held::Nothing,
+        }
     }
 }

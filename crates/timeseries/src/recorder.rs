@@ -11,7 +11,7 @@ use crate::lane::{LaneState, RejectedCounts};
 use crate::layout::Series;
 use crate::mapping::Mapping;
 use crate::options::TIME_LIMIT_NS;
-use crate::slot;
+use crate::slot::{self, NarrowValue, WideValue};
 use crate::summary::{Kind, Width};
 use crate::writer::Shared;
 
@@ -102,7 +102,7 @@ impl Recorder {
                 .and_then(|words| words.first_chunk())
                 .is_some_and(|slot| slot::merge_narrow(slot, cursor.tick, value, adds))
         };
-        taken || self.reject(series, value)
+        taken || self.begin_damaged(series, cursor.tick, value) || self.reject(series, value)
     }
 
     /// Publishes a time and records samples at it; returns how many were taken.
@@ -222,9 +222,36 @@ impl Recorder {
                 .is_some_and(|slot| slot::merge_narrow(slot, tick, value, series.kind == Kind::Gauge)),
             Width::Wide => words.first_chunk().is_some_and(|slot| slot::merge_wide(slot, tick, value)),
         };
+        let taken = taken || self.begin_damaged(series, tick, value);
         // After the sample: a consolidation that takes the mark has seen the sample.
         state.changed(time_ns);
         if taken { Ok(()) } else { Err(late) }
+    }
+
+    /// Starts a slot that claims a tick after the newest one, which only damage can have left; false if it does not.
+    #[cold]
+    #[inline(never)]
+    fn begin_damaged(&self, series: Series, tick: u64, value: f64) -> bool {
+        let map = &self.shared.map;
+        let ring = map.layout.schemas[usize::from(series.schema)].finest();
+        let newest = map.newest().map_or(u64::MAX, |newest_ns| ring.tick(newest_ns));
+        let words = self.lane.words().get(ring.slot(tick, series.index)..).unwrap_or_default();
+        match ring.width {
+            Width::Narrow => words.first_chunk().is_some_and(|slot| {
+                let damaged = slot::narrow_tick(slot) > newest;
+                if damaged {
+                    slot::set_narrow(slot, tick, &NarrowValue { count: 1, value });
+                }
+                damaged
+            }),
+            Width::Wide => words.first_chunk().is_some_and(|slot| {
+                let damaged = slot::wide_tick(slot) > newest;
+                if damaged {
+                    slot::set_wide(slot, tick, &WideValue::of(value));
+                }
+                damaged
+            }),
+        }
     }
 
     #[cold]

@@ -49,6 +49,13 @@ pub(crate) struct WideValue {
     pub(crate) last: f64,
 }
 
+impl WideValue {
+    /// What a slot with one sample holds.
+    pub(crate) fn of(sample: f64) -> Self {
+        Self { count: 1, sum: sample, min: sample, max: sample, first: sample, last: sample }
+    }
+}
+
 /// What a narrow slot holds: `value` is a sum for a gauge and the last value for a counter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NarrowValue {
@@ -85,8 +92,7 @@ fn begin_wide(slot: &WideSlot, tick: u64, sample: f64) -> bool {
     if whole && held && slot[TICK].load(Ordering::Relaxed) > tick {
         return false;
     }
-    let value = WideValue { count: 1, sum: sample, min: sample, max: sample, first: sample, last: sample };
-    set_wide(slot, tick, &value);
+    set_wide(slot, tick, &WideValue::of(sample));
     true
 }
 
@@ -104,6 +110,11 @@ pub(crate) fn set_wide(slot: &WideSlot, tick: u64, value: &WideValue) {
     put(&slot[FIRST], value.first);
     put(&slot[LAST], value.last);
     slot[STATE].store(next, Ordering::Release);
+}
+
+/// The tick the slot is taken for, as its only writer sees it.
+pub(crate) fn wide_tick(slot: &WideSlot) -> u64 {
+    slot[TICK].load(Ordering::Relaxed)
 }
 
 /// Reads tick and contents; `None` for an empty slot and for one whose writer died in the middle.
@@ -165,6 +176,11 @@ pub(crate) fn set_narrow(slot: &NarrowSlot, tick: u64, value: &NarrowValue) {
     put(&slot[VALUE], value.value);
     let head = tick << NARROW_COUNT_BITS | value.count.min(NARROW_COUNT_LOST);
     slot[HEAD].store(head, Ordering::Release);
+}
+
+/// The tick the slot is taken for, as its only writer sees it.
+pub(crate) fn narrow_tick(slot: &NarrowSlot) -> u64 {
+    slot[HEAD].load(Ordering::Relaxed) >> NARROW_COUNT_BITS
 }
 
 /// Reads tick and contents; `None` for an empty slot and for one whose writer died in the middle.

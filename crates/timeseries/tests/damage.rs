@@ -95,7 +95,7 @@ fn a_page_that_is_lost_or_overwritten_is_refused_or_a_gap() {
             }
         }
     }
-    assert!(refused >= 12 && gaps >= 12, "{refused} refused, {gaps} with gaps");
+    assert!(refused >= 12 && gaps >= 6, "{refused} refused, {gaps} with gaps");
 }
 
 #[test]
@@ -172,6 +172,33 @@ fn a_name_that_is_not_utf_8_is_refused() {
     });
     let (_directory, reader) = opened(&files);
     assert!(reader.unwrap_err().to_string().contains("entry 0 cannot be read"));
+}
+
+/// Slots that claim a time nobody has recorded at are gaps, and are recorded into again when their turn comes.
+#[test]
+fn slots_that_claim_a_later_tick_heal() {
+    let files = with("lane-0", |bytes| {
+        bytes[4096..].as_chunks_mut::<8>().0.iter_mut().for_each(|word| *word = (u64::MAX - 5).to_le_bytes());
+    });
+    let directory = support::memory_directory();
+    write_store(directory.path(), &files);
+    let mut writer = Writer::open(directory.path()).unwrap();
+    let reader = writer.reader().unwrap();
+    let newest_ns = reader.newest_ns().unwrap();
+    let mut recorder = writer.recorder().unwrap();
+    for tick in 1..=60 {
+        let time_ns = newest_ns + tick * 10_000_000;
+        recorder.publish(time_ns).unwrap();
+        for entry in reader.series() {
+            assert!(recorder.record(entry.series(), value_at(time_ns)));
+        }
+        writer.consolidate();
+    }
+    for entry in reader.series() {
+        let summaries = reader.summaries(entry, Range::All, TierChoice::Tier(0)).unwrap().summaries;
+        assert_eq!(summaries.len(), 60);
+        assert!(summaries.iter().all(|(time_ns, summary)| summary.last == Some(value_at(*time_ns))));
+    }
 }
 
 /// Every prefix of every write of a registration: the old catalog or the new one, never something else.

@@ -41,6 +41,11 @@ fn parse(text: &str) -> Parsed {
             parsed.families.push((family.into(), kind.into(), Vec::new()));
             continue;
         }
+        if let Some(described) = line.strip_prefix("# HELP ") {
+            let (family, _, samples) = parsed.families.last().expect("help is in a family");
+            assert!(described.starts_with(&format!("{family} ")) && samples.is_empty(), "{line}");
+            continue;
+        }
         let sample = parse_sample(line);
         let (family, kind, samples) = parsed.families.last_mut().expect("a sample is in a family");
         let expected = if kind == "counter" { format!("{family}_total") } else { family.clone() };
@@ -144,6 +149,7 @@ fn the_text_is_as_written_down() {
         recorder.record(series, value);
     }
     let expected = r#"# TYPE blk_request_seconds unknown
+# HELP blk_request_seconds Average time of the requests since the last sample.
 blk_request_seconds 1e-9 1700000000.250
 # TYPE both_total unknown
 both_total{x="1"} 1.0 1700000000.250
@@ -155,6 +161,7 @@ clash_total 3.0 1700000000.250
 # TYPE load1 gauge
 load1 -0.0 1700000000.250
 # TYPE vcpu_exits counter
+# HELP vcpu_exits Exits of all virtual CPUs that have a reason of their own.
 vcpu_exits_total{reason="io"} 12.0 1700000000.250
 vcpu_exits_total{reason="a\"b\\c\nd"} 0.1 1700000000.250
 # EOF

@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use virtmark_timeseries::{Kind, Range, Reader, SeriesEntry, TierChoice};
 
+use crate::export::metrics::metric;
+
 /// The media type of an [`exposition`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -30,6 +32,9 @@ pub fn exposition(reader: &Reader) -> String {
         }
         let (family, kind) = family(name, entries, |name| families.contains_key(name));
         line(&mut text, format_args!("# TYPE {family} {kind}"));
+        if let Some(metric) = metric(name) {
+            line(&mut text, format_args!("# HELP {family} {}", metric.help));
+        }
         for (entry, (time_ns, value)) in samples {
             let value = Number(value);
             line(&mut text, format_args!("{name}{} {value} {}", Labels(entry), Seconds(time_ns)));

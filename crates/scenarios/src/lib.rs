@@ -4,6 +4,7 @@
 //! a [`Sink`] before the next measurement starts, and says how it ended ([`Ending`]). Its report is computed from
 //! stored samples and nothing else, so that `virtmark show` prints the same figures as the run itself.
 
+pub mod capture;
 mod destroy;
 pub mod figures;
 pub mod lifecycle;

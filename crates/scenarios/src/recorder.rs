@@ -28,17 +28,20 @@ impl<'a> Recorder<'a> {
 
     /// Keeps one time; it is safe when this returns.
     pub(crate) fn record(&self, metric: &str, trial: Trial) -> Result<()> {
-        self.keep(metric, trial.started, trial.outcome, trial.phases, trial.labels)
+        self.keep(metric, Unit::Ns, trial.started, trial.outcome, trial.phases, trial.labels)
     }
 
     /// Keeps what stands for a time that cannot be measured here, and why.
     pub(crate) fn skip(&self, metric: &str, reason: String) -> Result<()> {
-        self.keep(metric, Instant::now(), Outcome::Skipped { reason }, Vec::new(), BTreeMap::new())
+        let outcome = Outcome::Skipped { reason };
+        self.keep(metric, Unit::Ns, Instant::now(), outcome, Vec::new(), BTreeMap::new())
     }
 
-    fn keep(
+    /// Keeps a sample of any unit; it is safe when this returns.
+    pub(crate) fn keep(
         &self,
         metric: &str,
+        unit: Unit,
         started: Instant,
         outcome: Outcome,
         phases: Vec<Phase>,
@@ -50,7 +53,7 @@ impl<'a> Recorder<'a> {
         let sample = Sample {
             seq: state.next_seq,
             metric: metric.into(),
-            unit: Unit::Ns,
+            unit,
             started_ns: u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX),
             outcome,
             phases,

@@ -6,6 +6,7 @@ use virtmark_archive::Error as ArchiveError;
 use virtmark_host::rundir::RunDirError;
 use virtmark_hypervisor::Error as HypervisorError;
 use virtmark_image::ImageError;
+use virtmark_recorder::Error as RecordError;
 use virtmark_timeseries::{Error as StoreError, QueryError};
 
 use crate::exit::Exit;
@@ -72,6 +73,9 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<RunDirError>() {
         return of_run_dir(error);
+    }
+    if let Some(RecordError::Store(error)) = cause.downcast_ref::<RecordError>() {
+        return of_store(error);
     }
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return of_store(error);

@@ -13,6 +13,7 @@ mod measure;
 mod output;
 mod platform;
 mod progress;
+mod recording;
 mod size;
 mod stop;
 

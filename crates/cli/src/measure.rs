@@ -8,14 +8,16 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use virtmark_archive::Archive;
 use virtmark_host::signals;
+use virtmark_hypervisor::Observer;
 use virtmark_model::{Environment, Outcome, Run, RunId, RunStatus, Sample};
 use virtmark_scenarios::{Context, Ending};
 
-use crate::args::{ArchiveArguments, MachineArguments};
+use crate::args::{ArchiveArguments, MachineArguments, RecordArguments};
 use crate::environment::{self, Meter};
 use crate::exit::Exit;
 use crate::platform::{self, Platform};
 use crate::progress::Progress;
+use crate::recording;
 use crate::stop::Stop;
 
 /// A run that has ended, with everything measured in it.
@@ -40,6 +42,8 @@ pub(crate) struct Request<'a> {
     /// Every option of the scenario with its value: an object.
     pub(crate) options: Value,
     pub(crate) machine: &'a MachineArguments,
+    /// How machines are recorded, and how many there will be; none for a scenario that does it itself.
+    pub(crate) record: Option<(&'a RecordArguments, u32)>,
     pub(crate) archive: &'a ArchiveArguments,
     pub(crate) quiet: bool,
 }
@@ -51,7 +55,7 @@ pub(crate) fn measure(
     request: Request<'_>,
     scenario: impl FnOnce(&Platform, Context<'_>) -> anyhow::Result<Ending>,
 ) -> anyhow::Result<Measured> {
-    let Request { options, machine, quiet, .. } = request;
+    let Request { options, machine, record, quiet, .. } = request;
     let progress = Progress::new(request.scenario, quiet);
     // Cheapest first: what cannot be kept need not be measured.
     let archive = open(request.archive)?;
@@ -62,6 +66,10 @@ pub(crate) fn measure(
         Err(_) if stop.exit().is_some() => return Err(interrupted_before(&stop)),
         result => result?,
     };
+    let recorder = match record {
+        Some((options, machines)) => recording::start(options, machines, &platform, &progress)?,
+        None => None,
+    };
     let meter = Meter::start();
     let started_at = Timestamp::now();
     let mut run = Run {
@@ -70,7 +78,7 @@ pub(crate) fn measure(
         started_at,
         finished_at: None,
         status: RunStatus::Running,
-        configuration: configuration(options, machine),
+        configuration: configuration(options, machine, record.map(|(options, _)| options)),
         environment: environment::before(&platform),
     };
     progress.note(&headline(&run));
@@ -79,10 +87,14 @@ pub(crate) fn measure(
         hypervisor: platform.hypervisor.as_ref(),
         sink: &mut writer,
         progress: &progress,
+        observer: recorder.as_ref().map(|recorder| recorder as &dyn Observer),
         interrupt: &stop,
         started: Instant::now(),
     };
     let ending = scenario(&platform, context);
+    if let Some(recorder) = recorder {
+        recording::finish(recorder, &progress);
+    }
     progress.finish();
     let stopped_by = stop.exit();
     drop(stop);
@@ -157,11 +169,12 @@ fn headline(run: &Run) -> String {
     line
 }
 
-fn configuration(options: Value, machine: &MachineArguments) -> Value {
+fn configuration(options: Value, machine: &MachineArguments, record: Option<&RecordArguments>) -> Value {
     let command_line: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let mut all = json!({ "command_line": command_line });
-    for part in [options, platform::configuration(machine)] {
+    let record = record.map(recording::configuration).unwrap_or_default();
+    for part in [options, platform::configuration(machine), record] {
         if let (Value::Object(all), Value::Object(part)) = (&mut all, part) {
             all.extend(part);
         }

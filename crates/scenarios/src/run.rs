@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use virtmark_archive::RunWriter;
-use virtmark_hypervisor::Hypervisor;
+use virtmark_hypervisor::{Hypervisor, Observer};
 use virtmark_model::{FailureClass, Sample};
 
 /// The result of a scenario's step.
@@ -18,6 +18,8 @@ pub struct Context<'a> {
     pub sink: &'a mut dyn Sink,
     /// Who is told how far it is.
     pub progress: &'a dyn Progress,
+    /// Who watches the machines while they live, if anybody does.
+    pub observer: Option<&'a dyn Observer>,
     /// Whether the user wants it to stop.
     pub interrupt: &'a dyn Interrupt,
     /// The start of the run, from which samples count their `started_ns`.

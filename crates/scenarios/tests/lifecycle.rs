@@ -6,8 +6,8 @@ mod common;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use common::{Fake, Fault, Watcher};
-use virtmark_hypervisor::{Capability, StopMode};
+use common::{Fake, Fault, Noting, Watcher};
+use virtmark_hypervisor::{Capability, Observer, StopMode};
 use virtmark_model::{FailureClass, Outcome, Sample};
 use virtmark_scenarios::lifecycle::{Lifecycle, LifecyclePlan, LifecycleReport, Verdict};
 use virtmark_scenarios::{Context, Ending};
@@ -15,6 +15,16 @@ use virtmark_scenarios::{Context, Ending};
 fn measure(
     fake: &Fake,
     watcher: &Watcher,
+    iterations: u32,
+    warmup: u32,
+) -> (Ending, Vec<Sample>, LifecycleReport) {
+    measure_observed(fake, watcher, None, iterations, warmup)
+}
+
+fn measure_observed(
+    fake: &Fake,
+    watcher: &Watcher,
+    observer: Option<&dyn Observer>,
     iterations: u32,
     warmup: u32,
 ) -> (Ending, Vec<Sample>, LifecycleReport) {
@@ -26,6 +36,7 @@ fn measure(
         hypervisor: fake,
         sink: &mut samples,
         progress: watcher,
+        observer,
         interrupt: watcher,
         started: Instant::now(),
     };
@@ -146,4 +157,16 @@ fn an_interrupt_keeps_the_operations_measured() {
     let (ending, samples, _) = measure(&Fake::new(), &Watcher::stopping_after(3), 5, 0);
     assert_eq!(ending, Ending::Interrupted);
     assert_eq!(metrics(&samples), LIFE[..3]);
+}
+
+#[test]
+fn observers_hear_of_every_machine_once_before_its_end_is_measured() {
+    let fake = Fake::new().fault("lifecycle-1", Fault::Snapshot, common::silent);
+    let noting = Noting::default();
+    measure_observed(&fake, &Watcher::new(), Some(&noting), 2, 0);
+    for name in ["lifecycle-0", "lifecycle-0-restored", "lifecycle-1"] {
+        let heard: Vec<_> = noting.of(name).into_iter().map(|(what, _)| what).collect();
+        assert_eq!(heard, ["created", "running", "ending"], "{name}");
+    }
+    assert_eq!(noting.of("lifecycle-1-restored"), []);
 }

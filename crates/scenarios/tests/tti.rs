@@ -7,8 +7,8 @@ use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common::{Fake, Fault, Watcher};
-use virtmark_hypervisor::Hypervisor;
+use common::{Fake, Fault, Noting, Watcher};
+use virtmark_hypervisor::{Hypervisor, MachineState, Observer};
 use virtmark_model::{FailureClass, Sample};
 use virtmark_scenarios::tti::{Mode, Tti, TtiPlan, TtiReport};
 use virtmark_scenarios::{Context, Ending, Error, Sink};
@@ -26,12 +26,22 @@ fn plan(mode: Mode, iterations: u32, concurrency: u32) -> TtiPlan {
 }
 
 fn measure(fake: &Fake, watcher: &Watcher, plan: TtiPlan) -> (Ending, Vec<Sample>, TtiReport) {
+    measure_observed(fake, watcher, None, plan)
+}
+
+fn measure_observed(
+    fake: &Fake,
+    watcher: &Watcher,
+    observer: Option<&dyn Observer>,
+    plan: TtiPlan,
+) -> (Ending, Vec<Sample>, TtiReport) {
     let mut samples = Vec::new();
     let run = common::run("tti", serde_json::to_value(&plan).unwrap(), fake);
     let context = Context {
         hypervisor: fake,
         sink: &mut samples,
         progress: watcher,
+        observer,
         interrupt: watcher,
         started: Instant::now(),
     };
@@ -228,6 +238,7 @@ fn a_sample_that_cannot_be_kept_ends_the_run_and_leaves_no_machine() {
             hypervisor: &fake as &dyn Hypervisor,
             sink: &mut sink,
             progress: &watcher,
+            observer: None,
             interrupt: &watcher,
             started: Instant::now(),
         };
@@ -244,4 +255,21 @@ fn what_the_link_sees_is_explained_by_the_machine() {
     let (_, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::Sequential, 1, 1));
     assert_eq!(report.failures[&FailureClass::GuestPanic], 1);
     assert_eq!(samples[0].labels["failed_in"], "exec");
+}
+
+#[test]
+fn observers_hear_of_machines_while_they_are_there() {
+    for mode in Mode::ALL {
+        let fake = Fake::new().fault("tti-1", Fault::Start, common::silent);
+        let noting = Noting::default();
+        let plan = TtiPlan { warmup: 1, ..plan(mode, 3, 3) };
+        measure_observed(&fake, &Watcher::new(), Some(&noting), plan);
+        for name in ["warmup-0", "tti-0", "tti-2"] {
+            let heard: Vec<_> = noting.of(name).into_iter().map(|(what, _)| what).collect();
+            assert_eq!(heard, ["created", "running", "ending"], "{mode} {name}");
+        }
+        let heard: Vec<_> = noting.of("tti-1").into_iter().map(|(what, _)| what).collect();
+        assert_eq!(heard, ["created", "ending"], "{mode}: it never ran");
+        assert!(noting.0.lock().unwrap().iter().all(|(.., state)| *state != MachineState::Destroyed));
+    }
 }

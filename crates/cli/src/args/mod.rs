@@ -2,6 +2,7 @@
 
 mod image;
 mod machine;
+mod record;
 mod results;
 mod scenario;
 mod series;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
+pub(crate) use record::RecordArguments;
 pub(crate) use results::{
     DoctorArguments, ExportArguments, RemoveArguments, ReportArguments, RunsArguments, ShowArguments,
 };

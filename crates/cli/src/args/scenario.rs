@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use virtmark_scenarios::tti::Mode;
 
-use super::{ArchiveArguments, MachineArguments};
+use super::{ArchiveArguments, MachineArguments, RecordArguments};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -16,6 +16,7 @@ Examples:
   virtmark tti --mode burst --iterations 8
   virtmark tti --mode staggered --stagger 500ms --iterations 30 --concurrency 10
   virtmark tti --hypervisor native
+  virtmark tti --record machines.store --record-interval 100ms
 
 The JSON object on standard output has the percentiles in nanoseconds, the phases, failures by class, \
 and everything that the figures depend on. A command that fails in the guest is a result: its exit code \
@@ -52,6 +53,9 @@ pub(crate) struct TtiArguments {
 
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
+
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
 
     #[command(flatten)]
     pub(crate) archive: ArchiveArguments,
@@ -106,6 +110,9 @@ pub(crate) struct LifecycleArguments {
 
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
+
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
 
     #[command(flatten)]
     pub(crate) archive: ArchiveArguments,

@@ -20,6 +20,11 @@ pub(crate) fn run(options: &LifecycleArguments, quiet: bool) -> anyhow::Result<E
         scenario: SCENARIO,
         options: on_record,
         machine: &options.machine,
+        // Each life has a second machine, from the first one's snapshot.
+        record: Some((
+            &options.record,
+            options.iterations.get().saturating_add(options.warmup).saturating_mul(2),
+        )),
         archive: &options.archive,
         quiet,
     };

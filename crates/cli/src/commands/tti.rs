@@ -19,6 +19,7 @@ pub(crate) fn run(options: &TtiArguments, quiet: bool) -> anyhow::Result<Exit> {
         scenario: SCENARIO,
         options: serde_json::to_value(&plan)?,
         machine: &options.machine,
+        record: Some((&options.record, options.iterations.get().saturating_add(options.warmup))),
         archive: &options.archive,
         quiet,
     };

@@ -66,7 +66,7 @@ impl Capture {
     /// # Errors
     /// When a sample cannot be kept.
     pub fn run(&self, context: Context<'_>, sources: &mut [Box<dyn Source + '_>]) -> Result<Ending> {
-        let Context { hypervisor, sink, progress, interrupt, started } = context;
+        let Context { hypervisor, sink, progress, interrupt, started, .. } = context;
         let lives = u64::from(self.plan.repeat.get()) * self.plan.durations_s.len() as u64;
         progress.begin(Plan { warmups: 0, samples: lives * (1 + 4 * sources.len() as u64) });
         let recorder = Recorder::new(sink, progress, started);

@@ -6,7 +6,8 @@ use std::time::Instant;
 use std::{fs, io};
 
 use virtmark_hypervisor::{
-    Capability, Command, Error, ExecOutput, Hypervisor, Machine, MachineSpec, Result, Snapshot, StopMode,
+    Capability, Command, Error, ExecOutput, Hypervisor, Machine, MachineSpec, Observer, Result, Snapshot,
+    StopMode,
 };
 use virtmark_model::{Stopwatch, Timeline};
 
@@ -21,6 +22,7 @@ pub(super) struct Cycle<'a> {
     pub(super) lifecycle: &'a Lifecycle,
     pub(super) hypervisor: &'a dyn Hypervisor,
     pub(super) progress: &'a dyn Progress,
+    pub(super) observer: Option<&'a dyn Observer>,
     pub(super) interrupt: &'a dyn Interrupt,
     pub(super) recorder: &'a Recorder<'a>,
     /// Of a warm-up only the failure that ends the run is recorded.
@@ -38,7 +40,7 @@ enum Halt {
     Unkept(crate::Error),
 }
 
-impl Cycle<'_> {
+impl<'a> Cycle<'a> {
     /// Gives an ending when there is no point in another life.
     pub(super) fn run(&self) -> crate::Result<Option<Ending>> {
         match self.live() {
@@ -52,12 +54,14 @@ impl Cycle<'_> {
     fn live(&self) -> Result<(), Halt> {
         let spec = self.spec(&self.name);
         let machine = self.timed(Operation::Create, || self.hypervisor.create(&spec))?;
-        let mut machine = Guard { machine, progress: self.progress };
+        let mut machine = self.guard(machine);
         self.timed(Operation::Start, || Ok(((), machine.machine.start()?)))?;
+        machine.runs();
         if Operation::Snapshot.is_possible(self.hypervisor) {
             self.snapshot_and_restore(machine.machine.as_mut())?;
         }
         let mode = self.stop_mode();
+        machine.ends();
         self.timed(Operation::Stop, || Ok(((), machine.machine.stop(mode)?)))?;
         self.timed(Operation::Destroy, || Ok(((), machine.machine.destroy()?)))
     }
@@ -84,13 +88,21 @@ impl Cycle<'_> {
             let called = Instant::now();
             let (machine, timeline) = self.hypervisor.restore(snapshot, &spec)?;
             append_last(watch, timeline, "restore", called, Instant::now());
-            let machine = Guard { machine, progress: self.progress };
+            let machine = self.guard(machine);
+            machine.runs();
             let mut command = Command::shell("exit 0");
             command.timeout = Some(spec.ready_timeout);
             let output =
                 machine.machine.guest()?.exec(&command).map_err(|error| machine.machine.explain(error))?;
             if output.success() { Ok(()) } else { Err(unanswered(machine.machine.name(), &output)) }
         })
+    }
+
+    fn guard(&self, machine: Box<dyn Machine>) -> Guard<'a> {
+        if let Some(observer) = self.observer {
+            observer.created(machine.as_ref());
+        }
+        Guard { machine, progress: self.progress, observer: self.observer }
     }
 
     /// Times one operation and keeps its sample.
@@ -182,10 +194,27 @@ fn unanswered(machine: &str, output: &ExecOutput) -> Error {
 struct Guard<'a> {
     machine: Box<dyn Machine>,
     progress: &'a dyn Progress,
+    /// Gone once it was told of the machine's end.
+    observer: Option<&'a dyn Observer>,
+}
+
+impl Guard<'_> {
+    fn runs(&self) {
+        if let Some(observer) = self.observer {
+            observer.running(self.machine.as_ref());
+        }
+    }
+
+    fn ends(&mut self) {
+        if let Some(observer) = self.observer.take() {
+            observer.ending(self.machine.as_ref());
+        }
+    }
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
+        self.ends();
         destroy(self.machine.as_mut(), self.progress);
     }
 }

@@ -55,7 +55,7 @@ impl Lifecycle {
     /// # Errors
     /// When a sample cannot be kept.
     pub fn run(&self, context: Context<'_>) -> Result<Ending> {
-        let Context { hypervisor, sink, progress, interrupt, started } = context;
+        let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
         let possible = Operation::ALL.iter().filter(|operation| operation.is_possible(hypervisor)).count();
         progress.begin(Plan {
             warmups: self.plan.warmup.into(),
@@ -64,7 +64,7 @@ impl Lifecycle {
         let recorder = Recorder::new(sink, progress, started);
         let cycle = |name: String, warmup| {
             let recorder = &recorder;
-            Cycle { lifecycle: self, hypervisor, progress, interrupt, recorder, warmup, name }.run()
+            Cycle { lifecycle: self, hypervisor, progress, observer, interrupt, recorder, warmup, name }.run()
         };
         for number in 0..self.plan.warmup {
             if let Some(ending) = cycle(format!("warmup-{number}"), true)? {

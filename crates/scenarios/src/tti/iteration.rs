@@ -60,11 +60,17 @@ impl Bench<'_> {
         let (machine, timeline) = self.hypervisor.create(spec).map_err(failed("create"))?;
         append(watch, timeline, called);
         let machine = kept.insert(machine);
+        if let Some(observer) = self.observer {
+            observer.created(machine.as_ref());
+        }
 
         self.go_on()?;
         let called = Instant::now();
         let timeline = machine.start().map_err(failed("start"))?;
         append(watch, timeline, called);
+        if let Some(observer) = self.observer {
+            observer.running(machine.as_ref());
+        }
 
         self.go_on()?;
         let limit = self.tti.plan.timeout;

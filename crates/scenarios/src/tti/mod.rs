@@ -17,8 +17,9 @@ use std::num::NonZeroU32;
 
 pub use plan::{Mode, TtiPlan, UnknownMode};
 pub use report::{Concurrent, PhaseFigures, RampPoint, TtiReport};
-use virtmark_hypervisor::{Hypervisor, MachineSpec};
+use virtmark_hypervisor::{Hypervisor, Machine, MachineSpec, Observer};
 
+use crate::destroy::destroy;
 use crate::recorder::Recorder;
 use crate::{Context, Ending, Interrupt, Plan, Progress, Result};
 
@@ -42,11 +43,11 @@ impl Tti {
     /// # Errors
     /// When a sample cannot be kept.
     pub fn run(&self, context: Context<'_>) -> Result<Ending> {
-        let Context { hypervisor, sink, progress, interrupt, started } = context;
+        let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
         progress
             .begin(Plan { warmups: self.plan.warmup.into(), samples: u64::from(self.plan.iterations.get()) });
         let recorder = Recorder::new(sink, progress, started);
-        let bench = Bench { tti: self, hypervisor, progress, interrupt, recorder };
+        let bench = Bench { tti: self, hypervisor, progress, observer, interrupt, recorder };
         if let Some(ending) = bench.warm_up()? {
             return Ok(ending);
         }
@@ -62,6 +63,7 @@ struct Bench<'a> {
     tti: &'a Tti,
     hypervisor: &'a dyn Hypervisor,
     progress: &'a dyn Progress,
+    observer: Option<&'a dyn Observer>,
     interrupt: &'a dyn Interrupt,
     recorder: Recorder<'a>,
 }
@@ -69,6 +71,14 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn spec(&self, name: String) -> MachineSpec {
         MachineSpec { name, ready_timeout: self.tti.plan.timeout, ..self.tti.machine.clone() }
+    }
+
+    /// The end of a machine, outside of its time.
+    fn end(&self, machine: &mut dyn Machine) {
+        if let Some(observer) = self.observer {
+            observer.ending(machine);
+        }
+        destroy(machine, self.progress);
     }
 
     fn concurrency(&self) -> NonZeroU32 {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{Bench, METRIC};
-use crate::destroy::destroy;
 use crate::trial::Trial;
 use crate::{Ending, Result};
 
@@ -35,7 +34,7 @@ impl Bench<'_> {
             let permanent = iteration.trial.as_ref().and_then(Trial::permanent_failure);
             let recorded = iteration.trial.map(|trial| self.recorder.record(METRIC, trial));
             if let Some(mut machine) = iteration.machine {
-                destroy(machine.as_mut(), self.progress);
+                self.end(machine.as_mut());
             }
             let Some(recorded) = recorded else { return Ok(Ending::Interrupted) };
             recorded?;
@@ -50,7 +49,7 @@ impl Bench<'_> {
     fn one(&self, name: String) -> Option<Trial> {
         let iteration = self.iterate(&self.spec(name), BTreeMap::new());
         if let Some(mut machine) = iteration.machine {
-            destroy(machine.as_mut(), self.progress);
+            self.end(machine.as_mut());
         }
         iteration.trial
     }

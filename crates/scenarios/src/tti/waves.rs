@@ -12,7 +12,6 @@ use virtmark_hypervisor::{Error, Machine};
 use virtmark_model::{FailureClass, Stopwatch};
 
 use super::{Bench, METRIC, Mode};
-use crate::destroy::destroy;
 use crate::trial::Trial;
 use crate::{Ending, Result};
 
@@ -77,7 +76,7 @@ impl Bench<'_> {
             }
         });
         for mut machine in machines {
-            destroy(machine.as_mut(), self.progress);
+            self.end(machine.as_mut());
         }
         match unkept {
             Some(error) => Err(error),
@@ -119,7 +118,7 @@ impl Bench<'_> {
         let slot = self.record(trial);
         // What failed holds memory and perhaps a CPU that the others need.
         if failed && let Some(mut machine) = iteration.machine {
-            destroy(machine.as_mut(), self.progress);
+            self.end(machine.as_mut());
             return (slot, None);
         }
         (slot, iteration.machine)

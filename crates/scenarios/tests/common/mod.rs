@@ -343,6 +343,36 @@ impl Interrupt for Watcher {
     }
 }
 
+/// Notes what it is told of machines, and whether they were there.
+#[derive(Default)]
+pub struct Noting(pub Mutex<Vec<(String, &'static str, MachineState)>>);
+
+impl Noting {
+    fn note(&self, machine: &dyn Machine, what: &'static str) {
+        self.0.lock().unwrap().push((machine.name().into(), what, machine.state()));
+    }
+
+    /// What was told of one machine.
+    pub fn of(&self, name: &str) -> Vec<(&'static str, MachineState)> {
+        let notes = self.0.lock().unwrap();
+        notes.iter().filter(|(of, _, _)| of == name).map(|(_, what, state)| (*what, *state)).collect()
+    }
+}
+
+impl Observer for Noting {
+    fn created(&self, machine: &dyn Machine) {
+        self.note(machine, "created");
+    }
+
+    fn running(&self, machine: &dyn Machine) {
+        self.note(machine, "running");
+    }
+
+    fn ending(&self, machine: &dyn Machine) {
+        self.note(machine, "ending");
+    }
+}
+
 pub fn spec() -> MachineSpec {
     MachineSpec {
         name: "template".into(),

@@ -12,15 +12,13 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
+use virtmark_protocol::{INIT_MARK, PORT_NAME};
 
 use crate::modules::{self, Modules};
 use crate::power;
 use crate::serve::Finished;
 use crate::service::Agent;
-use crate::transport::{PORT_NAME, Tcp, Transport, VirtioSerial, Vsock};
-
-/// The first line on the console: user space runs.
-const FIRST_WORDS: &[u8] = b"virtmark-init\n";
+use crate::transport::{Tcp, Transport, VirtioSerial, Vsock};
 
 /// How long a line may take to come up before that is reported on the console, and again after each such time.
 const REPORT_AFTER: Duration = Duration::from_secs(5);
@@ -49,16 +47,18 @@ const DEVICE_LINKS: [(&str, &str); 4] = [
 
 /// Sets the guest up and serves until it powers off. The kernel panics when PID 1 ends, so it never does.
 pub(crate) fn run(started_ns: u64) -> ! {
+    // User space runs: the first thing that the host learns from it, and in one write.
+    let first_line = format!("{INIT_MARK}\n");
     // Standard output is the console when the kernel could open it, which needs /dev/console in the image.
     let console = rustix::stdio::stdout();
-    let announced = console.is_terminal() && rustix::io::write(console, FIRST_WORDS).is_ok();
+    let announced = console.is_terminal() && rustix::io::write(console, first_line.as_bytes()).is_ok();
     panic::set_hook(Box::new(|info| {
         eprintln!("virtmark-agent: internal error, powering off: {info}");
         power::off(&command_line());
     }));
     FIRST_MOUNTS.iter().for_each(Mount::mount);
     if !announced {
-        announce();
+        announce(&first_line);
     }
     let command_line = command_line();
     let mut transport = chosen_transport(&command_line);
@@ -137,11 +137,11 @@ fn open(agent: &mut Agent, transport: &mut dyn Transport) -> OwnedFd {
     }
 }
 
-/// Says the first words on the console that devtmpfs now has.
-fn announce() {
+/// Writes the first line on the console that devtmpfs now has.
+fn announce(first_line: &str) {
     for console in ["/dev/console", "/dev/ttyS0", "/dev/ttyAMA0"] {
         let opened = fs::OpenOptions::new().write(true).open(console);
-        if opened.is_ok_and(|mut console| console.write_all(FIRST_WORDS).is_ok()) {
+        if opened.is_ok_and(|mut console| console.write_all(first_line.as_bytes()).is_ok()) {
             return;
         }
     }

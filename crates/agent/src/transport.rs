@@ -10,9 +10,6 @@ use rustix::io::retry_on_intr;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-/// Name of the virtio-serial port that the host's end of the line has.
-pub(crate) const PORT_NAME: &str = "virtmark.agent";
-
 /// A way to the host.
 pub(crate) trait Transport {
     /// Whether the device it opens is there. Modules are loaded until it is, or until all are.

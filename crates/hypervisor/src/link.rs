@@ -17,6 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use virtmark_protocol::Request;
+pub use virtmark_protocol::{INIT_MARK, PORT_NAME};
 
 use self::asked::Asked;
 use self::pending::{Answer, Pending};

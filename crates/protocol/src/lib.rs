@@ -14,6 +14,12 @@ pub use message::{
 /// Version of frames and messages. It grows with every change that an older peer would misread.
 pub const VERSION: u16 = 1;
 
+/// Name of the virtio-serial port that the line to a guest's agent has.
+pub const PORT_NAME: &str = "virtmark.agent";
+
+/// What the agent as init writes on the console, as a line of its own, when user space begins.
+pub const INIT_MARK: &str = "virtmark-init";
+
 /// Largest piece of a stream (output, standard input, file content) in one message. A frame around it stays within
 /// 32 KiB, which a virtio-serial port takes in one transfer.
 pub const CHUNK_BYTES: usize = 32 * 1024 - 64;

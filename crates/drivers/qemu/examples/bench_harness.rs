@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use virtmark_driver_qemu::{AcceleratorChoice, Program, Qemu, QemuOptions};
 use virtmark_host::rundir::RunDir;
+use virtmark_hypervisor::link::INIT_MARK;
 use virtmark_hypervisor::{BootImage, Command as GuestCommand, Hypervisor, MachineSpec};
 use virtmark_image::{Store, TinyRecipe};
 use virtmark_stats::{Summary, ratio_of_medians};
 
 const MEMORY_BYTES: u64 = 256 << 20;
-const FIRST_BYTES: &[u8] = b"virtmark-init";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let rounds: usize = std::env::args().nth(1).map_or(Ok(15), |text| text.parse())?;
@@ -122,7 +122,7 @@ fn bare(
             break None;
         }
         seen.extend_from_slice(&chunk[..count]);
-        if seen.windows(FIRST_BYTES.len()).any(|window| window == FIRST_BYTES) {
+        if seen.windows(INIT_MARK.len()).any(|window| window == INIT_MARK.as_bytes()) {
             break Some(started.elapsed());
         }
     };

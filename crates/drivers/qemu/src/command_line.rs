@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use virtmark_hypervisor::link::PORT_NAME;
 use virtmark_hypervisor::{BootImage, MachineSpec};
 use virtmark_model::Accelerator;
 
@@ -45,9 +46,6 @@ pub(crate) struct CommandLine<'a> {
     pub(crate) spec: &'a MachineSpec,
 }
 
-/// The name of the agent's port inside the guest.
-pub(crate) const AGENT_PORT: &str = "virtmark.agent";
-
 impl CommandLine<'_> {
     /// The arguments, program name not included.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
@@ -67,7 +65,7 @@ impl CommandLine<'_> {
         arguments.option("-serial", "chardev:console");
         arguments.option("-chardev", format!("socket,id=agent,fd={agent}"));
         arguments.option("-device", "virtio-serial-pci,id=serial,max_ports=2");
-        arguments.option("-device", format!("virtserialport,bus=serial.0,chardev=agent,name={AGENT_PORT}"));
+        arguments.option("-device", format!("virtserialport,bus=serial.0,chardev=agent,name={PORT_NAME}"));
         self.disk_arguments(&mut arguments);
         if self.incoming {
             arguments.option("-incoming", "defer");

@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// The line that the agent writes as the guest's first user-space instruction sequence.
-pub(crate) const INIT_MARK: &[u8] = b"virtmark-init";
+use virtmark_hypervisor::link::INIT_MARK;
+
 /// What Linux writes when it gives up.
 const PANIC_MARK: &[u8] = b"Kernel panic - not syncing";
 /// Bytes of the end that are kept in memory.
@@ -153,7 +153,7 @@ struct Scanner {
 impl Scanner {
     fn scan(&mut self, bytes: &[u8], at: Instant, observed: &mut Observed) {
         self.carried.extend_from_slice(bytes);
-        if observed.init_at.is_none() && contains(&self.carried, INIT_MARK) {
+        if observed.init_at.is_none() && contains(&self.carried, INIT_MARK.as_bytes()) {
             observed.init_at = Some(at);
         }
         observed.panicked |= contains(&self.carried, PANIC_MARK);
@@ -171,11 +171,8 @@ fn tail_of(shared: &Shared) -> String {
     let (front, back) = state.tail.as_slices();
     let bytes = [front, back].concat();
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty() && line.as_bytes() != INIT_MARK)
-        .collect();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim_end).filter(|line| !line.is_empty() && *line != INIT_MARK).collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
+use virtmark_host::process::ProcessError;
+use virtmark_host::rundir::RunDirError;
 use virtmark_model::FailureClass;
 
 use crate::Capability;
@@ -192,6 +194,37 @@ impl Error {
     }
 }
 
+impl From<ProcessError> for Error {
+    fn from(error: ProcessError) -> Self {
+        let action = attempted(&error.to_string());
+        match error {
+            ProcessError::Observe { source, .. }
+            | ProcessError::Open { source, .. }
+            | ProcessError::Spawn { source, .. } => Self::Io { action, source },
+            other => Self::Io { action: "start a process".into(), source: io::Error::other(other) },
+        }
+    }
+}
+
+impl From<RunDirError> for Error {
+    fn from(error: RunDirError) -> Self {
+        let action = attempted(&error.to_string());
+        match error {
+            RunDirError::Io { source, .. } => Self::Io { action, source },
+            other => {
+                let full = matches!(other, RunDirError::NoSpace { .. });
+                let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+                Self::Io { action: "keep a machine's files".into(), source: io::Error::new(kind, other) }
+            }
+        }
+    }
+}
+
+/// What an error that says "cannot do something" says, without these words, which [`Error::Io`] says itself.
+fn attempted(words: &str) -> String {
+    words.strip_prefix("cannot ").unwrap_or(words).into()
+}
+
 fn io_class(error: &io::Error) -> FailureClass {
     match error.kind() {
         io::ErrorKind::InvalidFilename => FailureClass::PathTooLong,
@@ -211,4 +244,27 @@ fn console_note(console: &str) -> String {
     }
     let indented: String = console.lines().map(|line| format!("\n  | {line}")).collect();
     format!("; its last output was:{indented}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_host_keep_their_cause_and_its_class() {
+        let source = io::Error::from(io::ErrorKind::StorageFull);
+        let path = PathBuf::from("/run/m1");
+        let variable = "VIRTMARK_RUN_DIR";
+        let error = Error::from(RunDirError::Io { action: "create", path, variable, source });
+        assert_eq!(error.class(), FailureClass::DiskFull);
+        let text = error.to_string();
+        assert!(text.starts_with("cannot create /run/m1; set VIRTMARK_RUN_DIR"), "{text}");
+        assert!(text.ends_with(": no storage space"), "{text}");
+
+        let source = io::Error::from(io::ErrorKind::OutOfMemory);
+        let (name, program) = ("m1".into(), "/bin/qemu".into());
+        let error = Error::from(ProcessError::Spawn { name, program, source });
+        assert_eq!(error.class(), FailureClass::OutOfMemory);
+        assert!(error.to_string().starts_with("cannot start /bin/qemu for m1; "), "{error}");
+    }
 }

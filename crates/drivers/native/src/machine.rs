@@ -50,8 +50,7 @@ impl NativeMachine {
         let mut watch = Stopwatch::start();
         let name = &spec.name;
         let prepare = || Error::io(format!("prepare the machine {name}"));
-        let directory =
-            platform.run_dir.machine_dir(name).map_err(|error| prepare()(io::Error::other(error)))?;
+        let directory = platform.run_dir.machine_dir(name)?;
         let work = directory.join("work");
         fs::create_dir(&work).map_err(Error::io(format!("create {}", work.display())))?;
         let (ours, theirs) = UnixStream::pair().map_err(prepare())?;
@@ -65,9 +64,7 @@ impl NativeMachine {
         let line = spawn.pass_fd(theirs.into());
         spawn.args(["--guard", "--hold", "--fd", &line.to_string()]).current_dir(&work);
         spawn.stdin(Stream::Fd(OwnedFd::from(held))).stderr(Stream::File(directory.join("stderr")));
-        let guard = spawn
-            .start(&platform.run_dir)
-            .map_err(|error| Error::io("start the agent")(io::Error::other(error)))?;
+        let guard = spawn.start(&platform.run_dir)?;
         watch.mark("spawn");
         let agent = Agent { link: Arc::new(link), guard, hold: Some(hold), directory };
         let machine = Self { platform, spec: spec.clone(), state: MachineState::Created, agent: Some(agent) };
@@ -188,9 +185,7 @@ impl Machine for NativeMachine {
             drop(agent);
             let removed = self.platform.run_dir.remove_machine(&self.spec.name);
             ended?;
-            removed.map_err(|error| {
-                Error::io(format!("remove the files of {}", self.spec.name))(io::Error::other(error))
-            })?;
+            removed?;
         }
         watch.mark("destroy");
         Ok(watch.finish())

@@ -8,8 +8,6 @@ use std::path::PathBuf;
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{Disk, Error, MachineSpec, Result};
 
-use crate::vm::run_dir_error;
-
 /// A virtio disk's serial number has room for this many bytes.
 const MAX_NAME_BYTES: usize = 20;
 
@@ -25,7 +23,7 @@ pub(crate) fn create(run_dir: &RunDir, spec: &MachineSpec) -> Result<Vec<PathBuf
         ))
     })?;
     let bytes = spec.disks.iter().map(|disk| disk.size_bytes).fold(0, u64::saturating_add);
-    let directory = run_dir.bulk_dir(&spec.name, bytes).map_err(|error| run_dir_error(&error))?;
+    let directory = run_dir.bulk_dir(&spec.name, bytes)?;
     let file = |disk: &Disk| {
         let path = directory.join(format!("{}.raw", disk.name));
         let made = File::create_new(&path).and_then(|file| file.set_len(disk.size_bytes));

@@ -1,6 +1,7 @@
 //! QEMU as a platform's machine.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -259,7 +260,8 @@ fn image_of(spec: &MachineSpec) -> Result<&BootImage> {
         let reason = match found {
             Ok(metadata) if metadata.is_file() && metadata.len() > 0 => continue,
             Ok(_) => "it is not a file with content".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => error.to_string(),
+            Err(error) => return Err(Error::io(format!("open {}", path.display()))(error)),
         };
         return Err(Error::KernelInvalid { path: path.clone(), reason });
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use virtmark_host::process::{Child, ProcessError, Spawn, Stream, describe_exit};
-use virtmark_host::rundir::{RunDir, RunDirError};
+use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::link::AgentLink;
 use virtmark_hypervisor::{BootImage, Error, MachineSpec, Result};
 use virtmark_model::{Accelerator, Stopwatch};
@@ -76,7 +76,7 @@ impl Vm {
         watch: &mut Stopwatch,
     ) -> Result<Self> {
         check_memory(spec, platform.memory_limit_bytes)?;
-        let directory = platform.run_dir.machine_dir(&spec.name).map_err(|error| run_dir_error(&error))?;
+        let directory = platform.run_dir.machine_dir(&spec.name)?;
         let disks = disks::create(&platform.run_dir, spec)?;
         let (qmp_ours, qmp_theirs) = socket_pair("control")?;
         let (console_ours, console_theirs) = socket_pair("console")?;
@@ -114,14 +114,14 @@ impl Vm {
         let link = AgentLink::connect(agent_ours, spec.name.clone(), console.tail_source())?;
         watch.mark("prepare");
 
-        let child = spawn.start(&platform.run_dir).map_err(|error| start_error(platform, &error))?;
+        let child = spawn.start(&platform.run_dir).map_err(|error| start_error(platform, error))?;
         let dead = |status: String| death(platform.accelerator, spec, image, &console, &directory, status);
         let qmp = match Qmp::negotiate(qmp_ours, QMP_TIMEOUT) {
             Ok(qmp) => qmp,
             Err(error) => {
                 return Err(match child.wait_timeout(EXIT_GRACE) {
                     Some(status) => dead(describe_exit(status)),
-                    None => dead(format!("it still runs, but {error}")),
+                    None => control_error(&spec.name, &error),
                 });
             }
         };
@@ -205,7 +205,12 @@ impl Vm {
             .ok()
             .and_then(|answer| answer["error-desc"].as_str().map(str::to_owned))
             .unwrap_or_else(|| format!("the migration {}", event.data["status"]));
-        Err(Error::io(format!("{command} the state of {}", self.name))(std::io::Error::other(reason)))
+        let kind = if reason.contains("No space left on device") {
+            std::io::ErrorKind::StorageFull
+        } else {
+            std::io::ErrorKind::Other
+        };
+        Err(Error::io(format!("{command} the state of {}", self.name))(std::io::Error::new(kind, reason)))
     }
 
     /// How the process ended, if it ends within `timeout`.
@@ -312,7 +317,7 @@ impl Vm {
     fn qmp_error(&self, error: &QmpError) -> Error {
         match error {
             QmpError::Closed => self.exit_error(),
-            other => Error::io(format!("control {}", self.name))(std::io::Error::other(other.to_string())),
+            other => control_error(&self.name, other),
         }
     }
 
@@ -322,7 +327,7 @@ impl Vm {
         self.child.kill_group();
         self.child.wait();
         drop(self.console);
-        run_dir.remove_machine(&self.name).map_err(|error| run_dir_error(&error))
+        Ok(run_dir.remove_machine(&self.name)?)
     }
 
     /// Ends the process at once.
@@ -330,6 +335,15 @@ impl Vm {
         self.child.kill_group();
         self.child.wait_timeout(timeout);
     }
+}
+
+/// The error for a QEMU process that runs and does not do as it is told.
+fn control_error(machine: &str, error: &QmpError) -> Error {
+    let kind = match error {
+        QmpError::Silent { .. } => std::io::ErrorKind::TimedOut,
+        _ => std::io::ErrorKind::Other,
+    };
+    Error::io(format!("control the VMM of {machine}"))(std::io::Error::new(kind, error.to_string()))
 }
 
 /// The error for a QEMU process that ended before it took commands.
@@ -384,14 +398,16 @@ fn socket_pair(what: &str) -> Result<(UnixStream, UnixStream)> {
     UnixStream::pair().map_err(Error::io(format!("make a socket pair for the {what} connection")))
 }
 
-pub(crate) fn run_dir_error(error: &RunDirError) -> Error {
-    Error::io("keep a machine's files")(std::io::Error::other(error.to_string()))
-}
-
-fn start_error(platform: &Platform, error: &ProcessError) -> Error {
-    Error::HypervisorMissing {
-        program: platform.program.path.display().to_string(),
-        reason: error.to_string(),
-        remedy: "see `virtmark doctor`".into(),
+/// Only a program that is not there is a missing hypervisor; a host that cannot start another process has one.
+fn start_error(platform: &Platform, error: ProcessError) -> Error {
+    match error {
+        ProcessError::Spawn { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Error::HypervisorMissing {
+                program: platform.program.path.display().to_string(),
+                reason: source.to_string(),
+                remedy: "see `virtmark doctor`".into(),
+            }
+        }
+        error => error.into(),
     }
 }

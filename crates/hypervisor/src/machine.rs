@@ -67,8 +67,8 @@ pub trait Machine: Send {
     /// Continues its execution. Phases: `resume`.
     fn resume(&mut self) -> Result<Timeline>;
 
-    /// Keeps its state in the directory `directory`, which is created; it goes on running afterwards. Phases:
-    /// `pause`, `save`, `resume`.
+    /// Keeps its state in the directory `directory`, which is created and must not exist; it goes on running
+    /// afterwards. Phases: `pause`, `save`, `resume`.
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)>;
 
     /// A way to watch it from another thread, from now until it is destroyed. Cheap: nothing is opened yet.

@@ -79,7 +79,8 @@ impl QemuMachine {
         Error::WrongState { machine: self.spec.name.clone(), action, state: self.state.to_string() }
     }
 
-    fn save(&mut self, directory: &Path) -> Result<Snapshot> {
+    /// Writes the snapshot's files; its directory is there, and empty.
+    fn save(&mut self, files: &Files) -> Result<Snapshot> {
         let manifest = Manifest {
             format: 0,
             qemu_version: self.platform.program.version.clone(),
@@ -90,7 +91,6 @@ impl QemuMachine {
             memory_in_file: self.vm("snapshot")?.memory.is_some(),
             device_state_bytes: 0,
         };
-        let files = Files::create(directory)?;
         let vm = self.vm_in(MachineState::Running, "snapshot")?;
         let state = File::create_new(files.device_state())
             .map_err(Error::io(format!("create {}", files.device_state().display())))?;
@@ -189,19 +189,17 @@ impl Machine for QemuMachine {
         let mut watch = Stopwatch::start();
         self.vm_in(MachineState::Running, "snapshot")?.hold()?;
         watch.mark("pause");
-        let saved = self.save(directory);
+        let saved = Files::create(directory).and_then(|files| {
+            self.save(&files).inspect_err(|_| {
+                // What was written is of no use; the first error is the one that matters.
+                let _ = std::fs::remove_dir_all(directory);
+            })
+        });
         watch.mark("save");
         // Whether or not it could be kept, the machine goes on.
         self.vm_in(MachineState::Running, "resume")?.go()?;
         watch.mark("resume");
-        match saved {
-            Ok(snapshot) => Ok((snapshot, watch.finish())),
-            Err(error) => {
-                // What was written is of no use; the first error is the one that matters.
-                let _ = std::fs::remove_dir_all(directory);
-                Err(error)
-            }
-        }
+        Ok((saved?, watch.finish()))
     }
 
     fn probe(&self) -> Result<Arc<dyn MachineProbe>> {

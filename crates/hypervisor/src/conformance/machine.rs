@@ -192,6 +192,7 @@ fn snapshots_restore(subject: &Subject<'_>) -> Finding {
     let (snapshot, timeline) = source.snapshot(&subject.scratch.join("conformance-snapshot"))?;
     ensure!(names(&timeline) == ["pause", "save", "resume"], "phases of snapshot are {:?}", names(&timeline));
     ensure!(read(&*guest, "/tmp/kept")? == b"before\n", "the source lost its file");
+    ensure!(source.snapshot(&snapshot.directory).is_err(), "a snapshot was taken in the place of another");
     guest.exec(&Command::shell("echo after > /tmp/kept"))?;
 
     let (first, timeline) = subject.hypervisor.restore(&snapshot, &spec(subject, "restored"))?;

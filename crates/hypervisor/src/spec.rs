@@ -9,7 +9,7 @@ use virtmark_model::ImageFacts;
 /// What a machine is asked to be. A platform gives it these things and nothing else.
 #[derive(Clone, Debug)]
 pub struct MachineSpec {
-    /// Short name for messages and labels; letters, digits and hyphens.
+    /// Short name for messages and labels; letters, digits and hyphens. No two machines have one at the same time.
     pub name: String,
     /// Virtual CPUs.
     pub vcpus: u32,

@@ -48,25 +48,14 @@ impl NativeMachine {
     /// A machine whose agent is loaded and waits. Phases: `prepare`, `spawn`.
     pub(crate) fn create(platform: Arc<Platform>, spec: &MachineSpec) -> Result<(Self, Timeline)> {
         let mut watch = Stopwatch::start();
-        let name = &spec.name;
-        let prepare = || Error::io(format!("prepare the machine {name}"));
-        let directory = platform.run_dir.machine_dir(name)?;
+        let directory = platform.run_dir.machine_dir(&spec.name)?;
+        // Fails where a machine of this name has one.
         let work = directory.join("work");
         fs::create_dir(&work).map_err(Error::io(format!("create {}", work.display())))?;
-        let (ours, theirs) = UnixStream::pair().map_err(prepare())?;
-        let (held, hold) = io::pipe().map_err(prepare())?;
-        let program = platform.agent.try_clone().map_err(prepare())?;
-        let link = AgentLink::connect(ours, name, Arc::new(String::new))?;
-        watch.mark("prepare");
-
-        let mut spawn = Spawn::new(name.clone(), program_path(&program));
-        spawn.pass_fd(program.into());
-        let line = spawn.pass_fd(theirs.into());
-        spawn.args(["--guard", "--hold", "--fd", &line.to_string()]).current_dir(&work);
-        spawn.stdin(Stream::Fd(OwnedFd::from(held))).stderr(Stream::File(directory.join("stderr")));
-        let guard = spawn.start(&platform.run_dir)?;
-        watch.mark("spawn");
-        let agent = Agent { link: Arc::new(link), guard, hold: Some(hold), directory };
+        let agent = Agent::spawn(&platform, &spec.name, directory, &mut watch).inspect_err(|_| {
+            // The run directory removes what stays; the first error is the one that matters.
+            let _ = platform.run_dir.remove_machine(&spec.name);
+        })?;
         let machine = Self { platform, spec: spec.clone(), state: MachineState::Created, agent: Some(agent) };
         Ok((machine, watch.finish()))
     }
@@ -90,6 +79,25 @@ impl NativeMachine {
 }
 
 impl Agent {
+    /// Loads the agent under its guard; it waits. Marks `prepare` and `spawn`.
+    fn spawn(platform: &Platform, name: &str, directory: PathBuf, watch: &mut Stopwatch) -> Result<Self> {
+        let prepare = || Error::io(format!("prepare the machine {name}"));
+        let (ours, theirs) = UnixStream::pair().map_err(prepare())?;
+        let (held, hold) = io::pipe().map_err(prepare())?;
+        let program = platform.agent.try_clone().map_err(prepare())?;
+        let link = AgentLink::connect(ours, name, Arc::new(String::new))?;
+        watch.mark("prepare");
+
+        let mut spawn = Spawn::new(name, program_path(&program));
+        spawn.pass_fd(program.into());
+        let line = spawn.pass_fd(theirs.into());
+        spawn.args(["--guard", "--hold", "--fd", &line.to_string()]).current_dir(directory.join("work"));
+        spawn.stdin(Stream::Fd(OwnedFd::from(held))).stderr(Stream::File(directory.join("stderr")));
+        let guard = spawn.start(&platform.run_dir)?;
+        watch.mark("spawn");
+        Ok(Self { link: Arc::new(link), guard, hold: Some(hold), directory })
+    }
+
     /// Why it does not answer, if that is because it has ended.
     fn why_dead(&self, machine: &str) -> Option<Error> {
         let status = self.guard.wait_timeout(EXIT_GRACE)?;

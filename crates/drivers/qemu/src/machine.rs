@@ -54,12 +54,17 @@ impl QemuMachine {
             .map_err(Error::io(format!("open {}", files.device_state().display())))?;
         let memory = manifest.memory_in_file.then(|| files.memory());
         let origin = Origin::Restore(memory.as_deref());
-        let mut vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, &origin, &mut watch)?;
+        let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, &origin, &mut watch)?;
+        let timeout = spec.ready_timeout;
+        // A machine from here on, so that one that does not get any further is destroyed like every other.
+        let mut machine = Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) };
+        let vm = machine.vm_in(MachineState::Created, "restore")?;
         vm.transfer("migrate-incoming", &state)?;
         watch.mark("load");
         vm.go()?;
-        vm.wait_restored(spec.ready_timeout, &mut watch)?;
-        Ok((Self { platform, spec, plan, state: MachineState::Running, vm: Some(vm) }, watch.finish()))
+        vm.wait_restored(timeout, &mut watch)?;
+        machine.state = MachineState::Running;
+        Ok((machine, watch.finish()))
     }
 
     fn vm(&self, action: &'static str) -> Result<&Vm> {

@@ -29,6 +29,9 @@ pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an exit may take to show after a connection has closed.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
 
+/// The log of a machine's console, in its directory.
+const CONSOLE: &str = "console";
+
 /// Where a new machine's memory comes from.
 #[derive(Debug)]
 pub(crate) enum Origin<'a> {
@@ -77,6 +80,24 @@ impl Vm {
     ) -> Result<Self> {
         check_memory(spec, platform.memory_limit_bytes)?;
         let directory = platform.run_dir.machine_dir(&spec.name)?;
+        // Fails where a machine of this name has one.
+        let log = directory.join(CONSOLE);
+        File::create_new(&log).map_err(Error::io(format!("create {}", log.display())))?;
+        Self::launch_in(directory, platform, spec, image, plan, origin, watch).inspect_err(|_| {
+            // The run directory removes what stays; the first error is the one that matters.
+            let _ = platform.run_dir.remove_machine(&spec.name);
+        })
+    }
+
+    fn launch_in(
+        directory: PathBuf,
+        platform: &Platform,
+        spec: &MachineSpec,
+        image: &BootImage,
+        plan: &BootPlan,
+        origin: &Origin<'_>,
+        watch: &mut Stopwatch,
+    ) -> Result<Self> {
         let disks = disks::create(&platform.run_dir, spec)?;
         let (qmp_ours, qmp_theirs) = socket_pair("control")?;
         let (console_ours, console_theirs) = socket_pair("console")?;
@@ -109,7 +130,7 @@ impl Vm {
         };
         spawn.args(command_line.arguments()).current_dir(&directory);
         spawn.stderr(Stream::File(directory.join("stderr")));
-        let console = Console::start(console_ours, &directory.join("console"))
+        let console = Console::start(console_ours, &directory.join(CONSOLE))
             .map_err(Error::io(format!("read the console of {}", spec.name)))?;
         let link = AgentLink::connect(agent_ours, spec.name.clone(), console.tail_source())?;
         watch.mark("prepare");

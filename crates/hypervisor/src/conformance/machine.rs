@@ -16,6 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
         needs: &[Capability::KernelBoot],
         test: Test::Alone(boot_has_a_kernel_phase),
     },
+    Check { name: "a_name_is_one_machine's", needs: &[], test: Test::Alone(a_name_is_one_machines) },
     Check { name: "two_machines_are_apart", needs: &[], test: Test::Alone(two_machines_are_apart) },
     Check {
         name: "graceful_stop_is_the_guest's",
@@ -92,6 +93,18 @@ fn boot_has_a_kernel_phase(subject: &Subject<'_>) -> Finding {
         timeline.phase_ns("firmware_kernel").is_some_and(|ns| ns > 0),
         "phases are {:?}",
         names(&timeline)
+    );
+    Ok(())
+}
+
+fn a_name_is_one_machines(subject: &Subject<'_>) -> Finding {
+    let first = started(subject, "name")?;
+    ensure!(subject.hypervisor.create(&spec(subject, "name")).is_err(), "two machines have one name");
+    let output = first.guest()?.exec(&Command::shell("echo alive"))?;
+    ensure!(
+        output.stdout == b"alive\n",
+        "after the second was refused the first answered {:?}",
+        output.stdout
     );
     Ok(())
 }

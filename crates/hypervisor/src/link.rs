@@ -181,11 +181,20 @@ impl AgentLink {
         }
     }
 
+    /// Like [`GuestLink::shutdown`], for whoever has only so long to wait for the guest's word.
+    pub fn shutdown_within(&self, timeout: Duration) -> Result<()> {
+        let asked = Asked::shutdown();
+        match self.ask(asked.clone(), &Request::Shutdown, timeout.min(REPLY_TIMEOUT))? {
+            Answer::ShuttingDown => Ok(()),
+            other => Err(self.lost(&asked, other.unexpected())),
+        }
+    }
+
     /// Sends a request that one answer ends, and waits for that.
-    fn ask(&self, asked: Asked, request: &Request<'_>) -> Result<Answer> {
+    fn ask(&self, asked: Asked, request: &Request<'_>, timeout: Duration) -> Result<Answer> {
         let mut pending = Pending::open(&self.shared, asked)?;
         pending.send(request)?;
-        let answer = pending.next(Some(REPLY_TIMEOUT))?;
+        let answer = pending.next(Some(timeout))?;
         pending.finish();
         Ok(answer)
     }
@@ -223,18 +232,14 @@ impl GuestLink for AgentLink {
 
     fn clock(&self) -> Result<GuestClock> {
         let asked = Asked::clock();
-        match self.ask(asked.clone(), &Request::Clock)? {
+        match self.ask(asked.clone(), &Request::Clock, REPLY_TIMEOUT)? {
             Answer::Clock(clock) => Ok(clock),
             other => Err(self.lost(&asked, other.unexpected())),
         }
     }
 
     fn shutdown(&self) -> Result<()> {
-        let asked = Asked::shutdown();
-        match self.ask(asked.clone(), &Request::Shutdown)? {
-            Answer::ShuttingDown => Ok(()),
-            other => Err(self.lost(&asked, other.unexpected())),
-        }
+        self.shutdown_within(REPLY_TIMEOUT)
     }
 }
 

@@ -54,7 +54,8 @@ pub trait Machine: Send {
     fn guest(&self) -> Result<Arc<dyn GuestLink>>;
 
     /// Ends its execution; it is then stopped, and can only be destroyed. Phases: `stop`, and `force` when a graceful
-    /// stop passed its deadline.
+    /// stop passed its deadline. Fails for a machine that has ended by itself, or does so in another way than it was
+    /// asked to.
     fn stop(&mut self, mode: StopMode) -> Result<Timeline>;
 
     /// Frees everything it holds on the host, killing it first if it still runs. Calling it again does nothing.

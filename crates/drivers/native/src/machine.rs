@@ -170,10 +170,17 @@ impl Machine for NativeMachine {
         let mut watch = Stopwatch::start();
         let name = self.spec.name.clone();
         let agent = self.agent_in(MachineState::Running, "stop")?;
+        if agent.guard.try_wait().is_some()
+            && let Some(error) = agent.why_dead(&name)
+        {
+            // What ended by itself was not stopped by anybody, and took no time to stop.
+            self.state = MachineState::Stopped;
+            return Err(error);
+        }
         let mut gone = false;
         if let StopMode::Graceful { deadline } = mode {
             let until = Instant::now() + deadline;
-            gone = agent.link.shutdown().is_ok()
+            gone = agent.link.shutdown_within(deadline).is_ok()
                 && agent.guard.wait_timeout(until.saturating_duration_since(Instant::now())).is_some();
             watch.mark("stop");
         }

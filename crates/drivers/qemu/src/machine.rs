@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use virtmark_hypervisor::{
     BootImage, Capability, Error, GuestLink, Machine, MachineProbe, MachineSpec, MachineState, Result,
@@ -15,9 +15,6 @@ use virtmark_model::{Stopwatch, Timeline};
 use crate::boot::BootPlan;
 use crate::snapshot::{Files, Manifest, copy_memory};
 use crate::vm::{Origin, Platform, Vm};
-
-/// How long a killed process may take to go.
-const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One QEMU machine.
 pub(crate) struct QemuMachine {
@@ -145,19 +142,33 @@ impl Machine for QemuMachine {
             Some(vm) if matches!(self.state, MachineState::Running | MachineState::Paused) => vm,
             _ => return Err(self.wrong_state("stop")),
         };
-        let mut gone = false;
+        if !vm.runs() {
+            // What ended by itself was not stopped by anybody, and took no time to stop.
+            self.state = MachineState::Stopped;
+            return Err(vm.exit_error());
+        }
+        let mut ended = None;
         if let (StopMode::Graceful { deadline }, true) = (mode, running) {
             let until = Instant::now() + deadline;
-            // A guest whose agent cannot be asked may still heed the power button.
-            if vm.link.shutdown().is_err() && has_acpi {
-                vm.press_power_button()?;
+            let left = || until.saturating_duration_since(Instant::now());
+            // A guest whose agent cannot be asked may still heed the power button, and needs time for it.
+            let patience = if has_acpi { deadline / 2 } else { deadline };
+            if vm.link.shutdown_within(patience).is_err() && has_acpi {
+                vm.press_power_button(left());
             }
-            gone = vm.wait_exit(until.saturating_duration_since(Instant::now())).is_some();
+            ended = vm.wait_exit(left());
             watch.mark("stop");
         }
-        if !gone {
-            vm.kill(KILL_TIMEOUT);
-            watch.mark("force");
+        match ended {
+            Some(status) if vm.powered_off(status) => {}
+            Some(_) => {
+                self.state = MachineState::Stopped;
+                return Err(vm.exit_error());
+            }
+            None => {
+                vm.kill()?;
+                watch.mark("force");
+            }
         }
         self.state = MachineState::Stopped;
         Ok(watch.finish())
@@ -228,7 +239,7 @@ impl Machine for QemuMachine {
 
     fn explain(&self, error: Error) -> Error {
         match (&self.vm, &error) {
-            (Some(vm), Error::AgentLost { .. }) => vm.why_dying().unwrap_or(error),
+            (Some(vm), Error::AgentLost { .. } | Error::Timeout { .. }) => vm.why_dying().unwrap_or(error),
             _ => error,
         }
     }

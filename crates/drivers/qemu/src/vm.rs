@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ use crate::snapshot::allocated_bytes;
 
 /// How long QEMU may take for anything that does not depend on the guest.
 pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a killed process may take to go.
+const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an exit may take to show after a connection has closed.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
 
@@ -172,12 +175,10 @@ impl Vm {
         self.command("stop", json!({})).map(drop)
     }
 
-    /// Presses the virtual power button. A process that has ended already is off.
-    pub(crate) fn press_power_button(&mut self) -> Result<()> {
-        match self.qmp().execute("system_powerdown", json!({}), QMP_TIMEOUT) {
-            Ok(_) | Err(QmpError::Closed) => Ok(()),
-            Err(error) => Err(self.qmp_error(&error)),
-        }
+    /// Presses the virtual power button, whether or not anybody heeds it.
+    pub(crate) fn press_power_button(&mut self, timeout: Duration) {
+        // A process that has ended is off already, and one that does not answer does not heed it either.
+        let _ = self.qmp().execute("system_powerdown", json!({}), timeout);
     }
 
     /// Waits until the agent answers after a boot. Marks `firmware_kernel`, `init` and `connect`.
@@ -235,8 +236,14 @@ impl Vm {
     }
 
     /// How the process ended, if it ends within `timeout`.
-    pub(crate) fn wait_exit(&self, timeout: Duration) -> Option<String> {
-        self.child.wait_timeout(timeout).map(describe_exit)
+    pub(crate) fn wait_exit(&self, timeout: Duration) -> Option<ExitStatus> {
+        self.child.wait_timeout(timeout)
+    }
+
+    /// Whether a process that ended with `status` did what its guest asked for when that powered off.
+    pub(crate) fn powered_off(&self, status: ExitStatus) -> bool {
+        // QEMU ends in the same way when the guest restarts because its kernel panicked.
+        status.success() && !self.console.wait_closed(Instant::now() + EXIT_GRACE).panicked
     }
 
     /// Whether the process runs.
@@ -315,13 +322,14 @@ impl Vm {
     }
 
     /// The error for a process that ended by itself, or whose guest panicked.
-    fn exit_error(&self) -> Error {
+    pub(crate) fn exit_error(&self) -> Error {
         // What explains the end is printed around the line that names it.
         self.console.wait_closed(Instant::now() + EXIT_GRACE);
         if self.console.observed().panicked {
             return Error::GuestPanic { machine: self.name.clone(), console: self.console.tail() };
         }
-        let status = self.wait_exit(EXIT_GRACE).unwrap_or_else(|| "it closed its connections".into());
+        let status = self.wait_exit(EXIT_GRACE).map(describe_exit);
+        let status = status.unwrap_or_else(|| "it closed its connections".into());
         Death {
             accelerator: self.accelerator.to_string(),
             console: self.console.tail(),
@@ -345,16 +353,21 @@ impl Vm {
     /// Kills the process if it still runs, and removes its files.
     pub(crate) fn remove(self, run_dir: &RunDir) -> Result<()> {
         self.link.close();
-        self.child.kill_group();
-        self.child.wait();
+        let killed = self.kill();
         drop(self.console);
-        Ok(run_dir.remove_machine(&self.name)?)
+        run_dir.remove_machine(&self.name)?;
+        killed
     }
 
-    /// Ends the process at once.
-    pub(crate) fn kill(&self, timeout: Duration) {
+    /// Ends the process at once, and waits until it is gone.
+    pub(crate) fn kill(&self) -> Result<()> {
         self.child.kill_group();
-        self.child.wait_timeout(timeout);
+        if self.child.wait_timeout(KILL_TIMEOUT).is_some() {
+            return Ok(());
+        }
+        let reason = format!("it is still there after {KILL_TIMEOUT:?}, stuck in the kernel");
+        let source = std::io::Error::new(std::io::ErrorKind::TimedOut, reason);
+        Err(Error::io(format!("kill the VMM of {}", self.name))(source))
     }
 }
 

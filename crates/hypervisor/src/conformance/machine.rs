@@ -1,6 +1,7 @@
 //! Checks of a machine's life.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use virtmark_model::{FailureClass, Timeline};
 
@@ -24,6 +25,11 @@ pub(super) const CHECKS: &[Check] = &[
         test: Test::Alone(graceful_stop),
     },
     Check { name: "forced_stop_needs_no_guest", needs: &[], test: Test::Alone(forced_stop) },
+    Check {
+        name: "what_ended_by_itself_was_not_stopped",
+        needs: &[Capability::GracefulStop],
+        test: Test::Alone(ended_by_itself),
+    },
     Check { name: "dropping_destroys", needs: &[], test: Test::Alone(dropping_destroys) },
     Check {
         name: "memory_beyond_the_host_is_refused",
@@ -52,7 +58,9 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-const STOP: StopMode = StopMode::Graceful { deadline: Duration::from_secs(30) };
+/// How long a guest that powers off may take.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP: StopMode = StopMode::Graceful { deadline: END_TIMEOUT };
 
 fn facts_are_stated(subject: &Subject<'_>) -> Finding {
     let facts = subject.hypervisor.facts();
@@ -139,6 +147,19 @@ fn is_stopped(machine: &dyn Machine) -> Finding {
     ensure!(machine.state() == MachineState::Stopped, "its state is {}", machine.state());
     ensure!(machine.guest().is_err(), "its guest can still be reached");
     Ok(())
+}
+
+fn ended_by_itself(subject: &Subject<'_>) -> Finding {
+    let mut machine = started(subject, "ended")?;
+    machine.guest()?.shutdown()?;
+    let deadline = Instant::now() + END_TIMEOUT;
+    while machine.state() != MachineState::Stopped {
+        ensure!(Instant::now() < deadline, "it powered off, and its state is {}", machine.state());
+        thread::sleep(Duration::from_millis(5));
+    }
+    let class = machine.stop(StopMode::Forced).err().map(|error| error.class());
+    ensure!(class == Some(FailureClass::VmmExited), "its stop failed with {class:?}");
+    Ok(machine.destroy().map(drop)?)
 }
 
 fn dropping_destroys(subject: &Subject<'_>) -> Finding {

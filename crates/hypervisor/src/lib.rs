@@ -3,6 +3,7 @@
 //!
 //! Calls block. A measurement must not wait for a runtime's scheduler, and the threads a run needs are few.
 
+mod allocated;
 mod capability;
 pub mod conformance;
 mod error;
@@ -12,6 +13,7 @@ mod machine;
 mod observe;
 mod spec;
 
+pub use allocated::allocated_bytes;
 pub use capability::{Capabilities, Capability};
 pub use error::{Error, Result};
 pub use guest::{

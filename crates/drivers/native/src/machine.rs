@@ -13,7 +13,7 @@ use virtmark_host::process::{Child, Spawn, Stream, describe_exit};
 use virtmark_hypervisor::link::AgentLink;
 use virtmark_hypervisor::{
     Capability, Error, GuestLink, Machine, MachineProbe, MachineSpec, MachineState, Result, Snapshot,
-    StopMode, Usage,
+    StopMode, Usage, allocated_bytes,
 };
 use virtmark_model::{Stopwatch, Timeline};
 
@@ -259,14 +259,4 @@ impl Drop for NativeMachine {
 /// The program as the child sees it: the descriptor keeps its number there.
 fn program_path(program: &File) -> String {
     format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(program))
-}
-
-/// Bytes on disk of a directory's files, links not followed.
-fn allocated_bytes(directory: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(directory)? {
-        let metadata = fs::symlink_metadata(entry?.path())?;
-        bytes += std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
-    }
-    Ok(bytes)
 }

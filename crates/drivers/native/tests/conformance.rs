@@ -101,6 +101,18 @@ fn destroying_ends_all_that_was_started_and_removes_the_directory() {
 }
 
 #[test]
+fn files_that_commands_write_are_counted() {
+    let (_place, run_dir) = place();
+    let native = Native::new(run_dir).unwrap();
+    let machine = started(&native, "m1");
+    let before = machine.usage().unwrap().disk_bytes.unwrap();
+    let line = "mkdir deep && head -c 1000000 /dev/urandom >deep/file && ln -s /usr link && sync deep/file";
+    assert!(machine.guest().unwrap().exec(&Command::shell(line)).unwrap().success());
+    let grown = machine.usage().unwrap().disk_bytes.unwrap() - before;
+    assert!((1_000_000..1_100_000).contains(&grown), "{grown}");
+}
+
+#[test]
 fn commands_inherit_nothing_but_their_streams() {
     let (_place, run_dir) = place();
     let native = Native::new(run_dir).unwrap();

@@ -7,12 +7,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::SeekFrom;
 use serde::{Deserialize, Serialize};
-use virtmark_hypervisor::{Error, MachineSpec, Result, Snapshot};
+use virtmark_hypervisor::{Error, MachineSpec, Result, Snapshot, allocated_bytes};
 use virtmark_model::Accelerator;
 
 /// Version of the directory's format.
@@ -154,17 +154,6 @@ pub(crate) fn copy_memory(source: &File, target: &Path, length: u64) -> io::Resu
         }
     }
     Ok(())
-}
-
-/// Bytes that the files of a directory take on disk, subdirectories included.
-pub(crate) fn allocated_bytes(directory: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { allocated_bytes(&entry.path())? } else { metadata.blocks() * 512 };
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

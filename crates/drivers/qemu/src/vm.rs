@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use virtmark_host::process::{Child, ProcessError, Spawn, Stream, describe_exit};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::link::AgentLink;
-use virtmark_hypervisor::{BootImage, Error, MachineSpec, Result};
+use virtmark_hypervisor::{BootImage, Error, MachineSpec, Result, allocated_bytes};
 use virtmark_model::{Accelerator, Stopwatch};
 
 use crate::boot::BootPlan;
@@ -23,7 +23,6 @@ use crate::disks;
 use crate::failure::Death;
 use crate::observe::QemuProbe;
 use crate::qmp::{Qmp, QmpError};
-use crate::snapshot::allocated_bytes;
 
 /// How long QEMU may take for anything that does not depend on the guest.
 pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);

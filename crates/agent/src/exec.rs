@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use virtmark_protocol::{Exec, Program, STDIN_WINDOW_BYTES, Status};
 
@@ -101,9 +102,11 @@ impl Running {
             fs::read_dir(cwd).map_err(|error| StartError::Request(error, format!("enter {cwd}")))?;
             command.current_dir(cwd);
         }
-        let mut child = command.spawn().map_err(|error| {
-            let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-            StartError::Result(code, format!("{name}: {}\n", words(&error)))
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StartError::Result(127, format!("{name}: not found\n")),
+            // For want of processes, memory or descriptors, which says nothing about the command.
+            _ if is_exhaustion(&error) => StartError::Request(error, format!("start {name}")),
+            _ => StartError::Result(126, format!("{name}: {}\n", words(&error))),
         })?;
         let mut running = Self {
             request,
@@ -256,9 +259,13 @@ fn find(name: &str, path: &str, cwd: Option<&str>) -> Result<PathBuf, StartError
     })
 }
 
+fn is_exhaustion(error: &io::Error) -> bool {
+    let exhausted = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&code))
+}
+
 fn words(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "not found".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
         _ => error.to_string(),
     }

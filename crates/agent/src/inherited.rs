@@ -12,7 +12,8 @@ pub(crate) fn take(number: i32) -> io::Result<OwnedFd> {
     if !numbers()?.contains(&number) {
         return Err(Errno::BADF.into());
     }
-    // SAFETY: the descriptor is open, and was left open for this process to own: nothing else in it uses the number.
+    // SAFETY: the descriptor is open, and was left open for this process to own: nothing else in it uses the number,
+    // the directory from which it was listed least of all, as that is left out.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
@@ -21,21 +22,22 @@ pub(crate) fn take(number: i32) -> io::Result<OwnedFd> {
 #[allow(unsafe_code)]
 pub(crate) fn keep_private(passed: Option<i32>) -> io::Result<()> {
     for number in numbers()?.into_iter().filter(|number| *number > 2 && Some(*number) != passed) {
-        // SAFETY: the descriptor was open when it was listed. At worst that was the directory it was listed from,
-        // whose number is free by now: then the call fails.
+        // SAFETY: the descriptor was open when it was listed, and nothing has closed any since: this is called before
+        // there are other threads.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        match fcntl_setfd(fd, FdFlags::CLOEXEC) {
-            Ok(()) | Err(Errno::BADF) => {}
-            Err(error) => return Err(error.into()),
-        }
+        fcntl_setfd(fd, FdFlags::CLOEXEC)?;
     }
     Ok(())
 }
 
+/// The descriptors that are open, without the one that listing them takes.
 fn numbers() -> io::Result<Vec<i32>> {
+    const OPEN: &str = "/proc/self/fd";
     let mut numbers = Vec::new();
-    for entry in fs::read_dir("/proc/self/fd")? {
+    for entry in fs::read_dir(OPEN)? {
         numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
     }
+    // Its own is closed by now. Looking at a link opens nothing.
+    numbers.retain(|number| fs::symlink_metadata(format!("{OPEN}/{number}")).is_ok());
     Ok(numbers)
 }

@@ -55,4 +55,8 @@ fn a_call_without_sense_says_how_to_call_it() {
     assert_eq!((code, words), (Some(0), format!("virtmark-agent {}\n", env!("CARGO_PKG_VERSION"))));
     let (code, _, words) = call(&["--fd", "99"]);
     assert!(code == Some(1) && words.contains("--fd 99"), "{words}");
+    // The first that the agent itself gets, for whatever it opens.
+    let output =
+        Process::new("/bin/sh").args(["-c", "exec \"$0\" --fd 3 3>&-"]).arg(&program).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
 }

@@ -81,7 +81,7 @@ impl CommandLine<'_> {
                 return;
             }
             Memory::Shared(fd) => (OsString::from(format!("/proc/self/fd/{fd}")), "on"),
-            Memory::PrivateOver(path) => (escaped_path(path), "off"),
+            Memory::PrivateOver(path) => (escaped_path(&absolute(path)), "off"),
         };
         arguments.option("-machine", format!("{},memory-backend=memory", self.plan.machine));
         arguments.option("-m", format!("{bytes}B"));
@@ -122,8 +122,8 @@ impl CommandLine<'_> {
             .chain(modules)
             .chain(self.spec.kernel_arguments.iter().map(String::as_str))
             .collect();
-        arguments.option("-kernel", &self.image.kernel);
-        arguments.option("-initrd", &self.image.initramfs);
+        arguments.option("-kernel", absolute(&self.image.kernel));
+        arguments.option("-initrd", absolute(&self.image.initramfs));
         arguments.option("-append", kernel_arguments.join(" "));
     }
 }
@@ -150,6 +150,12 @@ impl Arguments {
         self.0.push(value.into());
         self
     }
+}
+
+/// QEMU works in a directory of its own.
+fn absolute(path: &Path) -> PathBuf {
+    // Fails for an empty path, or where there is no working directory; QEMU then says what is wrong with it.
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
 }
 
 /// QEMU separates options by commas; a comma inside a value is written twice.

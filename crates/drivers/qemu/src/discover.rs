@@ -53,12 +53,15 @@ impl Program {
     }
 }
 
+/// An absolute path, as machines have working directories of their own.
 fn resolve(name: &Path) -> Option<PathBuf> {
-    if name.components().count() > 1 {
-        return is_program(name).then(|| name.to_path_buf());
-    }
-    let search = env::var_os("PATH").unwrap_or_else(|| OsStr::new("/usr/bin:/bin").to_owned());
-    env::split_paths(&search).map(|directory| directory.join(name)).find(|path| is_program(path))
+    let found = if name.components().count() > 1 {
+        Some(name.to_path_buf()).filter(|path| is_program(path))
+    } else {
+        let search = env::var_os("PATH").unwrap_or_else(|| OsStr::new("/usr/bin:/bin").to_owned());
+        env::split_paths(&search).map(|directory| directory.join(name)).find(|path| is_program(path))
+    };
+    std::path::absolute(found?).ok()
 }
 
 fn is_program(path: &Path) -> bool {
@@ -87,6 +90,16 @@ mod tests {
         let error = Program::find(Some(Path::new("/nonexistent/qemu"))).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("/nonexistent/qemu") && text.contains("make setup"), "{text}");
+    }
+
+    #[test]
+    fn a_program_is_the_same_from_every_directory() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir_in(".").unwrap();
+        let name = Path::new(directory.path().file_name().unwrap()).join("qemu");
+        std::fs::write(&name, "").unwrap();
+        std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(resolve(&name).unwrap(), env::current_dir().unwrap().join(&name));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "a_missing_command_is_a_result", needs: &[], test: Test::Running(missing_command) },
     Check { name: "input_and_environment_arrive", needs: &[], test: Test::Running(input_and_environment) },
     Check { name: "a_time_limit_ends_the_group", needs: &[], test: Test::Running(time_limit) },
+    Check { name: "a_command_can_be_killed", needs: &[], test: Test::Running(kill) },
     Check { name: "large_output_is_counted", needs: &[], test: Test::Running(large_output) },
     Check { name: "commands_run_at_once", needs: &[], test: Test::Running(at_once) },
     Check { name: "files_come_back_as_they_went", needs: &[], test: Test::Running(files) },
@@ -75,6 +76,16 @@ fn time_limit(machine: &mut dyn Machine) -> Finding {
     ensure!(output.status == ExecStatus::TimedOut, "{:?}", output.status);
     let left = guest.exec(&Command::shell(LIST_SLEEPERS))?;
     ensure!(left.stdout.is_empty(), "left: {}", String::from_utf8_lossy(&left.stdout));
+    Ok(())
+}
+
+fn kill(machine: &mut dyn Machine) -> Finding {
+    let mut handle = machine.guest()?.spawn(&Command::shell("echo up; exec sleep 4321"))?;
+    let first = handle.next_output()?.map(|chunk| chunk.data);
+    ensure!(first.as_deref() == Some(b"up\n"), "its first output is {first:?}");
+    handle.kill()?;
+    let (status, _) = handle.wait()?;
+    ensure!(status == ExecStatus::Signaled(9), "{status:?}");
     Ok(())
 }
 

@@ -47,6 +47,11 @@ pub(super) const CHECKS: &[Check] = &[
         test: Test::Running(paused_machines_continue),
     },
     Check {
+        name: "the_console_is_kept",
+        needs: &[Capability::Console],
+        test: Test::Running(console_is_kept),
+    },
+    Check {
         name: "usage_grows_with_work",
         needs: &[Capability::ResourceUsage],
         test: Test::Running(usage_grows_with_work),
@@ -58,6 +63,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
+/// How long what a guest wrote on its console may take to be seen.
+const CONSOLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a guest that powers off may take.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP: StopMode = StopMode::Graceful { deadline: END_TIMEOUT };
@@ -207,6 +214,16 @@ fn paused_machines_continue(machine: &mut dyn Machine) -> Finding {
     machine.resume()?;
     let output = machine.guest()?.exec(&Command::shell("echo on"))?;
     ensure!(output.stdout == b"on\n", "resumed, it answered {:?}", output.stdout);
+    Ok(())
+}
+
+fn console_is_kept(machine: &mut dyn Machine) -> Finding {
+    machine.guest()?.exec(&Command::shell("echo word-of-the-guest > /dev/console"))?;
+    let deadline = Instant::now() + CONSOLE_TIMEOUT;
+    while !machine.console_tail().lines().any(|line| line == "word-of-the-guest") {
+        ensure!(Instant::now() < deadline, "its console ends with {:?}", machine.console_tail());
+        thread::sleep(Duration::from_millis(5));
+    }
     Ok(())
 }
 

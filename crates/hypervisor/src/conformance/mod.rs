@@ -86,12 +86,10 @@ pub fn run(subject: &Subject<'_>, progress: &mut dyn FnMut(&str, &Verdict)) -> V
     let mut shared: Option<Box<dyn Machine>> = None;
     let mut verdicts = Vec::with_capacity(checks.len() + 1);
     for check in checks {
-        let verdict = match check.test {
-            _ if missing(subject, check).is_some() => {
-                Verdict::Skipped(missing(subject, check).unwrap_or_default())
-            }
-            Test::Alone(test) => verdict_of(test(subject)),
-            Test::Running(test) => verdict_of(on_shared(subject, &mut shared, test)),
+        let verdict = match (missing(subject, check), &check.test) {
+            (Some(reason), _) => Verdict::Skipped(reason),
+            (None, Test::Alone(test)) => verdict_of(test(subject)),
+            (None, Test::Running(test)) => verdict_of(on_shared(subject, &mut shared, *test)),
         };
         progress(check.name, &verdict);
         verdicts.push((check.name, verdict));

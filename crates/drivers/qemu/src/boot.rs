@@ -36,8 +36,8 @@ const EMULATED: [&str; 8] = [
     "audit=0",
 ];
 
-/// Without ACPI there is no second CPU, no interrupt for MSI, no power button and no 0.2 s of table interpretation. Restarting is then the
-/// way to end: QEMU exits on it.
+/// Without ACPI there is no second CPU, no interrupt for MSI, no power button and no 0.2 s of table interpretation.
+/// Restarting is then the way to end: QEMU exits on it.
 const EMULATED_SINGLE: [&str; 4] = ["acpi=off", "pci=conf1,nomsi", "reboot=t", "virtmark.shutdown=restart"];
 
 impl BootPlan {

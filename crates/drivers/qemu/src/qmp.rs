@@ -119,6 +119,11 @@ impl Qmp {
         }
     }
 
+    /// Forgets the events of this name that nobody waited for.
+    pub(crate) fn forget_events(&mut self, name: &str) {
+        self.events.retain(|event| event.name != name);
+    }
+
     fn send(&mut self, command: &str, arguments: Value, fd: Option<BorrowedFd<'_>>) -> Result<(), QmpError> {
         let mut line = json!({ "execute": command, "arguments": arguments, "id": self.next_id }).to_string();
         line.push('\n');
@@ -258,6 +263,10 @@ mod tests {
                 assert_eq!(status["status"], "paused");
                 let event = qmp.wait_event("STOP", SECOND, |event| event.name == "STOP").unwrap();
                 assert_eq!(event.data["n"], 1);
+                qmp.execute("query-status", json!({}), SECOND).unwrap();
+                qmp.forget_events("STOP");
+                let short = Duration::from_millis(20);
+                assert!(qmp.wait_event("STOP", short, |event| event.name == "STOP").is_err());
             },
         );
     }

@@ -211,6 +211,8 @@ impl Vm {
             { "capability": "events", "state": true },
         ]);
         self.command("migrate-set-capabilities", json!({ "capabilities": capabilities }))?;
+        // An earlier transfer that was given up may have ended since: its end is not that of this one.
+        self.qmp().forget_events("MIGRATION");
         self.qmp().hand_over("state", state.as_fd(), QMP_TIMEOUT).map_err(|error| self.qmp_error(&error))?;
         self.command(command, json!({ "uri": "fd:state" }))?;
         let finished = self.qmp().wait_event("migration", QMP_TIMEOUT, |event| {

@@ -68,12 +68,12 @@ impl AgentLink {
     ) -> Result<Self> {
         let machine = machine.into();
         let action = format!("connect to the agent in {machine}");
-        let (shared, stream) = Shared::new(stream.into(), machine, console).map_err(Error::io(&*action))?;
+        let shared = Shared::new(stream.into(), machine, console).map_err(Error::io(&*action))?;
         let reader = thread::Builder::new()
             .name("virtmark-link".into())
             .spawn({
                 let shared = shared.clone();
-                move || shared.read_all(stream)
+                move || shared.read_all()
             })
             .map_err(Error::io(&*action))?;
         let link = Self { shared, reader: Some(reader) };

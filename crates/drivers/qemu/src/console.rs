@@ -33,7 +33,7 @@ pub(crate) struct Observed {
 #[derive(Debug)]
 pub(crate) struct Console {
     shared: Arc<Shared>,
-    stream: UnixStream,
+    stream: Arc<UnixStream>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -59,11 +59,11 @@ impl Console {
     /// Starts to read `stream`; everything read goes to the file `log` as well.
     pub(crate) fn start(stream: UnixStream, log: &Path) -> io::Result<Self> {
         let log = File::create(log)?;
-        let shared = Arc::new(Shared::default());
+        let (shared, stream) = (Arc::new(Shared::default()), Arc::new(stream));
         let reader = thread::Builder::new().name("console".into()).spawn({
             let shared = Arc::clone(&shared);
-            let stream = stream.try_clone()?;
-            move || read_all(stream, log, &shared)
+            let stream = Arc::clone(&stream);
+            move || read_all(&stream, log, &shared)
         })?;
         Ok(Self { shared, stream, reader: Some(reader) })
     }
@@ -117,7 +117,7 @@ impl Drop for Console {
     }
 }
 
-fn read_all(mut stream: UnixStream, mut log: File, shared: &Shared) {
+fn read_all(mut stream: &UnixStream, mut log: File, shared: &Shared) {
     let mut chunk = [0; 4096];
     let mut scanner = Scanner::default();
     loop {

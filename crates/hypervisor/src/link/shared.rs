@@ -30,17 +30,12 @@ pub(super) struct Shared {
     console: ConsoleTail,
     session: u64,
     next_request: AtomicU32,
-    writer: Mutex<Writer>,
-    /// The stream once more, for closing it while a request holds the writer.
-    control: File,
+    /// Read by the reading thread, written to by whoever holds `frame`, closed by anybody.
+    stream: File,
+    /// Holds the frame that is sent; kept for its memory.
+    frame: Mutex<Vec<u8>>,
     state: Mutex<State>,
     changed: Condvar,
-}
-
-struct Writer {
-    stream: File,
-    /// Holds one frame; kept for its memory.
-    frame: Vec<u8>,
 }
 
 /// What is known of the agent, and who waits for it.
@@ -78,30 +73,23 @@ impl SendError {
 }
 
 impl Shared {
-    /// Gives what requests share, and the stream for the reading thread.
-    pub(super) fn new(
-        stream: OwnedFd,
-        machine: String,
-        console: ConsoleTail,
-    ) -> io::Result<(Arc<Self>, File)> {
+    pub(super) fn new(stream: OwnedFd, machine: String, console: ConsoleTail) -> io::Result<Arc<Self>> {
         set_socket_timeout(&stream, Timeout::Send, Some(SEND_TIMEOUT))?;
-        let stream = File::from(stream);
-        let (reading, control) = (stream.try_clone()?, stream.try_clone()?);
-        let shared = Arc::new(Self {
+        Ok(Arc::new(Self {
             machine,
             console,
             session: new_session(),
             next_request: AtomicU32::new(1),
-            writer: Mutex::new(Writer { stream, frame: Vec::new() }),
-            control,
+            stream: File::from(stream),
+            frame: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
-        });
-        Ok((shared, reading))
+        }))
     }
 
     /// Reads until the stream ends.
-    pub(super) fn read_all(&self, mut stream: File) {
+    pub(super) fn read_all(&self) {
+        let mut stream = &self.stream;
         let mut decoder = Decoder::new();
         loop {
             match decoder.read_from(&mut stream) {
@@ -176,29 +164,23 @@ impl Shared {
     /// Sends a hello, unless so many are waiting to be read that there is no room.
     pub(super) fn hello(&self) -> Result<(), String> {
         let request = self.next_request.fetch_add(1, Ordering::Relaxed);
-        let mut writer = lock(&self.writer);
-        let writer = &mut *writer;
-        writer.frame.clear();
-        encode(self.session, request, &Request::Hello, &mut writer.frame)
-            .map_err(|error| error.to_string())?;
-        let sent =
-            match rustix::net::send(&writer.stream, &writer.frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
-            {
-                Err(rustix::io::Errno::AGAIN) => return Ok(()),
-                sent => sent
-                    .map_err(io::Error::from)
-                    .and_then(|sent| writer.stream.write_all(&writer.frame[sent..])),
-            };
+        let mut frame = lock(&self.frame);
+        frame.clear();
+        encode(self.session, request, &Request::Hello, &mut frame).map_err(|error| error.to_string())?;
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = match rustix::net::send(&self.stream, &frame, flags) {
+            Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            sent => sent.map_err(io::Error::from).and_then(|sent| (&self.stream).write_all(&frame[sent..])),
+        };
         sent.map_err(|error| self.send_failed(&error))
     }
 
     /// Sends a message of a request; waits while the guest does not take it.
     pub(super) fn send(&self, request: u32, message: &Request<'_>) -> Result<(), SendError> {
-        let mut writer = lock(&self.writer);
-        let writer = &mut *writer;
-        writer.frame.clear();
-        encode(self.session, request, message, &mut writer.frame).map_err(SendError::Encode)?;
-        writer.stream.write_all(&writer.frame).map_err(|error| SendError::Lost(self.send_failed(&error)))
+        let mut frame = lock(&self.frame);
+        frame.clear();
+        encode(self.session, request, message, &mut frame).map_err(SendError::Encode)?;
+        (&self.stream).write_all(&frame).map_err(|error| SendError::Lost(self.send_failed(&error)))
     }
 
     /// A frame may have been sent in part: the link is of no use any more.
@@ -250,13 +232,13 @@ impl Shared {
         drop(state);
         self.changed.notify_all();
         // Fails only when the other end has closed it already.
-        let _ = rustix::net::shutdown(&self.control, Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.stream, Shutdown::Both);
     }
 
     /// Ends what is sent, and goes on reading.
     pub(super) fn hang_up(&self) {
         // Fails only when the other end has closed it already.
-        let _ = rustix::net::shutdown(&self.control, Shutdown::Write);
+        let _ = rustix::net::shutdown(&self.stream, Shutdown::Write);
     }
 
     /// Why the link is closed, if it is.

@@ -38,6 +38,7 @@ pub struct Fake {
     faults: Vec<Faulty>,
     exit_code: i32,
     boot: Duration,
+    exec: Duration,
     destroy: Duration,
     pub shared: Arc<Shared>,
 }
@@ -64,6 +65,7 @@ impl Fake {
             faults: Vec::new(),
             exit_code: 0,
             boot: Duration::from_millis(2),
+            exec: Duration::ZERO,
             destroy: Duration::ZERO,
             shared: Arc::default(),
         }
@@ -71,6 +73,11 @@ impl Fake {
 
     pub fn boot(mut self, boot: Duration) -> Self {
         self.boot = boot;
+        self
+    }
+
+    pub fn exec(mut self, exec: Duration) -> Self {
+        self.exec = exec;
         self
     }
 
@@ -108,6 +115,7 @@ impl Fake {
             faults: self.faults.iter().filter(|fault| fault.0 == name).cloned().collect(),
             exit_code: self.exit_code,
             boot: self.boot,
+            exec: self.exec,
             destroy: self.destroy,
             shared: Arc::clone(&self.shared),
         }
@@ -158,6 +166,7 @@ pub struct FakeMachine {
     faults: Vec<Faulty>,
     exit_code: i32,
     boot: Duration,
+    exec: Duration,
     destroy: Duration,
     shared: Arc<Shared>,
 }
@@ -179,7 +188,7 @@ impl Machine for FakeMachine {
     fn guest(&self) -> Result<Arc<dyn GuestLink>> {
         trip(&self.faults, &self.name, Fault::Exec)?;
         let lost = self.faults.iter().find(|fault| fault.1 == Fault::Answer).map(|fault| fault.2);
-        Ok(Arc::new(FakeGuest { exit_code: self.exit_code, lost }))
+        Ok(Arc::new(FakeGuest { exit_code: self.exit_code, exec: self.exec, lost }))
     }
 
     fn stop(&mut self, mode: StopMode) -> Result<Timeline> {
@@ -234,6 +243,7 @@ impl Drop for FakeMachine {
 
 struct FakeGuest {
     exit_code: i32,
+    exec: Duration,
     lost: Option<fn() -> Error>,
 }
 
@@ -242,6 +252,7 @@ impl GuestLink for FakeGuest {
         if let Some(lost) = self.lost {
             return Err(lost());
         }
+        std::thread::sleep(self.exec);
         Ok(Box::new(FakeExec { exit_code: self.exit_code, output: Some(b"benchmark\n".to_vec()) }))
     }
 

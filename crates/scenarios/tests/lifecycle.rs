@@ -137,6 +137,16 @@ fn a_restored_machine_that_does_not_answer_was_not_restored() {
 }
 
 #[test]
+fn a_guest_that_had_to_be_forced_did_not_stop() {
+    let fake = Fake::new().fault("lifecycle-0", Fault::Force, common::silent);
+    let (ending, samples, report) = measure(&fake, &Watcher::new(), 2, 0);
+    assert_eq!(ending, Ending::Complete);
+    assert_eq!(metrics(&samples), [&LIFE[..5], &LIFE[..]].concat());
+    assert_eq!(report.vm_shutdown_time_ms.failures[&FailureClass::Timeout], 1);
+    assert_eq!(report.vm_shutdown_time_ms.samples.len(), 1);
+}
+
+#[test]
 fn a_failed_start_ends_that_life_and_the_next_begins() {
     let fake = Fake::new().fault("lifecycle-0", Fault::Start, common::silent);
     let (ending, samples, _) = measure(&fake, &Watcher::new(), 2, 0);

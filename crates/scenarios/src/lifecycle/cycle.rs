@@ -60,9 +60,8 @@ impl<'a> Cycle<'a> {
         if Operation::Snapshot.is_possible(self.hypervisor) {
             self.snapshot_and_restore(machine.machine.as_mut())?;
         }
-        let mode = self.stop_mode();
         machine.ends();
-        self.timed(Operation::Stop, || Ok(((), machine.machine.stop(mode)?)))?;
+        self.stop(machine.machine.as_mut())?;
         self.timed(Operation::Destroy, || Ok(((), machine.machine.destroy()?)))
     }
 
@@ -95,6 +94,25 @@ impl<'a> Cycle<'a> {
             let output =
                 machine.machine.guest()?.exec(&command).map_err(|error| machine.machine.explain(error))?;
             if output.success() { Ok(()) } else { Err(unanswered(machine.machine.name(), &output)) }
+        })
+    }
+
+    /// A guest that was asked and had to be forced did not stop; its time would be that of the deadline.
+    fn stop(&self, machine: &mut dyn Machine) -> Result<(), Halt> {
+        let mode = self.stop_mode();
+        self.measured(Operation::Stop, |watch| {
+            let called = Instant::now();
+            let timeline = machine.stop(mode)?;
+            let forced = timeline.phase_ns("force").is_some();
+            append_last(watch, timeline, Operation::Stop.metric(), called, Instant::now());
+            match mode {
+                StopMode::Graceful { deadline } if forced => Err(Error::Timeout {
+                    machine: machine.name().into(),
+                    request: "the graceful stop".into(),
+                    timeout: deadline,
+                }),
+                StopMode::Forced | StopMode::Graceful { .. } => Ok(()),
+            }
         })
     }
 

@@ -24,6 +24,8 @@ pub enum Fault {
     Create,
     Start,
     Exec,
+    /// It has to be forced to stop.
+    Force,
     Restore,
     Snapshot,
 }
@@ -193,7 +195,8 @@ impl Machine for FakeMachine {
 
     fn stop(&mut self, mode: StopMode) -> Result<Timeline> {
         self.shared.stop_modes.lock().unwrap().push(mode);
-        Ok(phases(&["stop"], Duration::ZERO))
+        let forced = self.faults.iter().any(|fault| fault.1 == Fault::Force);
+        Ok(phases(if forced { &["stop", "force"] } else { &["stop"] }, Duration::ZERO))
     }
 
     fn destroy(&mut self) -> Result<Timeline> {

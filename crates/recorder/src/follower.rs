@@ -128,16 +128,11 @@ impl Follower {
             }
             Message::Guest(id, guest) => {
                 let Some(machine) = self.machines.get_mut(&id) else { return };
-                match machine.add_guest(guest, &self.answers) {
-                    Ok(()) => {
-                        machine.ask();
-                    }
-                    Err(error) => {
-                        let name = machine.name().to_owned();
-                        self.keeper.tell(&format!(
-                            "cannot record the guest of {name}: no thread to ask it: {error}"
-                        ));
-                    }
+                // Asked from the next tick on: right now somebody else wants an answer, and may time it.
+                if let Err(error) = machine.add_guest(guest, &self.answers) {
+                    let name = machine.name().to_owned();
+                    self.keeper
+                        .tell(&format!("cannot record the guest of {name}: no thread to ask it: {error}"));
                 }
             }
             Message::Stop => {}

@@ -33,6 +33,35 @@ bench: setup build ## Boot real machines, time them, print tables and write an H
 bench-harness: setup build ## Compare a cold start with a bare qemu-system command line, alternating
 	$(CARGO) run --release --locked --package virtmark-driver-qemu --example bench_harness
 
+STORE := $(RESULTS)/vmm_metrics
+
+.PHONY: vmm-demo
+vmm-demo: setup build ## One machine records itself; then its points and a plot of its CPU time
+	@mkdir -p $(RESULTS) && rm -rf $(STORE)
+	$(VIRTMARK) capture --duration 18 --store $(STORE) > $(RESULTS)/vmm-demo.json
+	$(VIRTMARK) series query $(STORE) 'vcpu_time_seconds_total' --range all --rate --plot $(RESULTS)/vmm-demo.png
+	@echo "plot: $(CURDIR)/$(RESULTS)/vmm-demo.png"
+
+.PHONY: vmm-bench-15 vmm-bench-30 vmm-bench-45
+vmm-bench-15 vmm-bench-30 vmm-bench-45: vmm-bench-%: setup build
+	@mkdir -p $(RESULTS) && rm -rf $(STORE)-$*
+	$(VIRTMARK) capture --duration $* --store $(STORE)-$* > $(RESULTS)/vmm-bench-$*.json
+	$(VIRTMARK) series query $(STORE)-$* vmm_resident_bytes --range all --format csv > $(RESULTS)/vmm-bench-$*.csv
+	@echo "points: $$(($$(wc -l < $(RESULTS)/vmm-bench-$*.csv) - 1))"
+
+.PHONY: vmm-bench-capture
+vmm-bench-capture: setup build ## Lives of 15, 30 and 45 s, recorded and scraped, and what is left of them
+	@mkdir -p $(RESULTS)
+	$(VIRTMARK) capture --duration 15,30,45 > $(RESULTS)/vmm-bench-capture.json
+
+.PHONY: vmm-test
+vmm-test: setup ## The tests of the store, the recorder and machines that record themselves
+	$(CARGO) nextest run --locked --package virtmark-timeseries --package virtmark-recorder
+
+.PHONY: vmm-clippy
+vmm-clippy: ## The lints of the same
+	$(CARGO) clippy --locked --package virtmark-timeseries --package virtmark-recorder --all-targets -- -D warnings
+
 .PHONY: lint
 lint: ## Check the format, the lints and the documentation
 	$(CARGO) fmt --all --check

@@ -40,6 +40,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     }
     match arguments.command {
         Command::Completions(options) => commands::completions::run(&options),
+        Command::Capture(options) => commands::capture::run(&options, arguments.quiet),
         Command::Doctor(options) => commands::doctor::run(&options),
         Command::Export(options) => commands::export::run(&options),
         Command::Image(options) => commands::image::run(&options),

@@ -105,7 +105,7 @@ impl virtmark_scenarios::Progress for Progress {
         self.with(|state| {
             state.recorded += 1;
             // Every machine has exactly one of these.
-            if matches!(sample.metric.as_str(), "tti" | "vm_creation") {
+            if matches!(sample.metric.as_str(), "life" | "tti" | "vm_creation") {
                 state.machines += 1;
             }
             if let Outcome::Failure { class, message } = &sample.outcome {

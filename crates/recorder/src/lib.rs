@@ -16,6 +16,7 @@
 mod asker;
 mod book;
 mod error;
+pub mod evidence;
 pub mod export;
 mod follower;
 mod guest;
@@ -24,6 +25,7 @@ mod machine;
 mod observer;
 mod options;
 mod pace;
+pub mod prometheus;
 mod recorder;
 mod summary;
 

@@ -1,5 +1,6 @@
 //! The command line as the user writes it.
 
+mod capture;
 mod image;
 mod machine;
 mod record;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use capture::CaptureArguments;
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
 pub(crate) use record::RecordArguments;
@@ -71,6 +73,8 @@ pub(crate) enum Command {
     Tti(TtiArguments),
     /// Measure create, start, snapshot, restore, stop and destroy, each by itself
     Lifecycle(LifecycleArguments),
+    /// Measure what monitoring keeps of machines that live for seconds
+    Capture(CaptureArguments),
     /// List the runs in the archive
     Runs(RunsArguments),
     /// Show a run's figures, computed again from its stored samples

@@ -7,6 +7,7 @@ use virtmark_model::{Run, Sample};
 use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{ExtraColumn, RunSamples, format, terminal};
 use virtmark_report::{Style, Tone};
+use virtmark_scenarios::capture::{self, CaptureReport};
 use virtmark_scenarios::lifecycle::{self, LifecycleReport, Operation};
 use virtmark_scenarios::tti::{self, Concurrent, TtiReport};
 
@@ -40,6 +41,15 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
                 Form::Csv => output::stdout(|output| report.write_csv(output)),
                 Form::Json => output::json(&report),
             }
+        }
+        capture::SCENARIO => {
+            let report = CaptureReport::from_samples(run, samples);
+            if !quiet {
+                let style = Style::for_stderr();
+                output::people(&format!("\n{}", lives(&report).render(style)));
+                output::people(&format!("\n{}", footer(run)));
+            }
+            output::json(&report)
         }
         other => {
             let message = format!(
@@ -97,6 +107,52 @@ fn footer(run: &Run) -> String {
     }
     text.push_str(&format!("again: virtmark show {}\n", run.id));
     text
+}
+
+/// What each source has kept of each life.
+fn lives(report: &CaptureReport) -> Table {
+    let mut table = Table::new("what is left of short lives");
+    table.column("machine", Column::Name);
+    table.column("lived", Column::Figure);
+    table.column("source", Column::Name);
+    for heading in ["expected", "stored", "rate"] {
+        table.column(heading, Column::Figure);
+    }
+    table.column("phases told apart", Column::Text);
+    let count = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    for life in &report.lives {
+        let lived = life.lived_ns.map_or_else(|| "failed".into(), |ns| format::duration_ns(ns as f64));
+        for (position, source) in life.sources.iter().enumerate() {
+            let first = position == 0;
+            let phases = match (&source.phases_told_apart, &source.skipped) {
+                (_, Some(reason)) => format!("skipped: {reason}"),
+                (Some(phases), None) if phases.is_empty() => "none".into(),
+                (Some(phases), None) => phases.join(", "),
+                (None, None) => "-".into(),
+            };
+            table.row(vec![
+                Cell::from(if first { life.machine.as_str() } else { "" }),
+                if first { lived.clone() } else { String::new() }.into(),
+                source.source.as_str().into(),
+                count(source.points_expected).into(),
+                count(source.points_stored).into(),
+                source.capture_rate.map_or_else(|| "-".into(), format::percent).into(),
+                phases.into(),
+            ]);
+        }
+        if life.sources.is_empty() {
+            let mut row = vec![Cell::from(life.machine.as_str()), lived.into()];
+            row.resize_with(7, || Cell::from("-"));
+            table.row(row);
+        }
+    }
+    if report.emulated {
+        table.note(
+            "Software emulation (TCG): lives are as long as anywhere, but their CPU use is the emulator's.",
+            Tone::Plain,
+        );
+    }
+    table
 }
 
 /// The machines of a concurrent run, in the order of launch.

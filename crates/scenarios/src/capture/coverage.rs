@@ -13,8 +13,8 @@ use crate::recorder::Recorder;
 const FACTOR: f64 = 1.5;
 /// Rates below these count as nothing: CPUs, and bytes a second.
 const FLOORS: [f64; 2] = [0.05, 1024.0];
-/// Rates that a phase needs before anything is said of it.
-const LEAST_RATES: usize = 2;
+/// Rates between points that both lie in a phase, without which nothing is said of it.
+const LEAST_RATES: usize = 1;
 
 /// A stretch of the wall clock, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

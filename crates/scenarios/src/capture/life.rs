@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use virtmark_hypervisor::{
-    Command, Error, ExecStatus, Hypervisor, Machine, MachineSpec, OutputStream, Result,
+    Command, Error, ExecStatus, Hypervisor, Machine, MachineSpec, Observer, OutputStream, Result,
 };
 use virtmark_model::Stopwatch;
 
@@ -32,6 +32,7 @@ impl Capture {
     pub(super) fn live(
         &self,
         hypervisor: &dyn Hypervisor,
+        observer: &dyn Observer,
         progress: &dyn Progress,
         duration_s: u32,
         repeat: u32,
@@ -47,8 +48,9 @@ impl Capture {
         let (mut watch, wall_ns) = (Stopwatch::start(), unix_ns());
         let mut machine = None;
         let limit = Duration::from_secs(u64::from(duration_s) + u64::from(self.plan.timeout_s));
-        let lived = self.steps(hypervisor, &spec, limit, &mut watch, &mut machine);
+        let lived = self.steps(hypervisor, observer, &spec, limit, &mut watch, &mut machine);
         if let Some(mut machine) = machine {
+            observer.ending(machine.as_ref());
             destroy(machine.as_mut(), progress);
         }
         match lived {
@@ -64,6 +66,7 @@ impl Capture {
     fn steps(
         &self,
         hypervisor: &dyn Hypervisor,
+        observer: &dyn Observer,
         spec: &MachineSpec,
         limit: Duration,
         watch: &mut Stopwatch,
@@ -73,9 +76,11 @@ impl Capture {
         let (machine, timeline) = hypervisor.create(spec).map_err(|error| ("create", error))?;
         append(watch, timeline, called);
         let machine = kept.insert(machine);
+        observer.created(machine.as_ref());
         let called = Instant::now();
         let timeline = machine.start().map_err(|error| ("start", error))?;
         append(watch, timeline, called);
+        observer.running(machine.as_ref());
         let done = self.work(machine.as_ref(), limit, watch);
         done.map_err(|error| ("workload", machine.explain(error)))
     }

@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use virtmark_hypervisor::{Capability, MachineSpec};
+use virtmark_hypervisor::{Capability, MachineSpec, Observer};
 
 pub use coverage::{Coverage, Evidence, Span};
 pub use report::{CaptureReport, Row, SourceRow};
@@ -61,11 +61,17 @@ pub trait Source {
 }
 
 impl Capture {
-    /// Lives through everything, and asks each source after each life.
+    /// Lives through everything, and asks each source after each life. `observer` is told of each machine from its
+    /// creation on.
     ///
     /// # Errors
     /// When a sample cannot be kept.
-    pub fn run(&self, context: Context<'_>, sources: &mut [Box<dyn Source + '_>]) -> Result<Ending> {
+    pub fn run(
+        &self,
+        context: Context<'_>,
+        observer: &dyn Observer,
+        sources: &mut [Box<dyn Source + '_>],
+    ) -> Result<Ending> {
         let Context { hypervisor, sink, progress, interrupt, started, .. } = context;
         let lives = u64::from(self.plan.repeat.get()) * self.plan.durations_s.len() as u64;
         progress.begin(Plan { warmups: 0, samples: lives * (1 + 4 * sources.len() as u64) });
@@ -80,7 +86,7 @@ impl Capture {
                 if interrupt.is_requested() {
                     return Ok(Ending::Interrupted);
                 }
-                let life = self.live(hypervisor, progress, duration_s.get(), repeat);
+                let life = self.live(hypervisor, observer, progress, duration_s.get(), repeat);
                 if interrupt.is_requested() {
                     return Ok(Ending::Interrupted);
                 }

@@ -125,7 +125,7 @@ pub enum Error {
         remedy: String,
     },
     /// A request's own time limit passed.
-    #[error("{request} in {machine} did not end within {timeout:?}")]
+    #[error("{request} in {machine} did not end within {timeout:?}{}", console_note(console))]
     Timeout {
         /// The machine.
         machine: String,
@@ -133,6 +133,8 @@ pub enum Error {
         request: String,
         /// Its limit.
         timeout: Duration,
+        /// The end of the machine's console output.
+        console: String,
     },
     /// The platform lacks a capability.
     #[error("{hypervisor} cannot do {capability}: {reason}")]

@@ -48,7 +48,9 @@ pub(super) fn start(shared: &Arc<Shared>, command: &Command) -> Result<RunningCo
     }
     Ok(RunningCommand {
         pending,
-        deadline: command.timeout.and_then(|limit| Instant::now().checked_add(limit + TIMEOUT_GRACE)),
+        deadline: command
+            .timeout
+            .and_then(|limit| Instant::now().checked_add(limit.saturating_add(TIMEOUT_GRACE))),
         limit: command.timeout,
         taken_bytes: 0,
         output_ended: false,
@@ -98,8 +100,8 @@ impl RunningCommand {
     fn take(&mut self) -> Result<Option<OutputChunk>> {
         let timeout = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let answer = self.pending.next(timeout).map_err(|error| match error {
-            Error::Timeout { machine, request, .. } => {
-                Error::Timeout { machine, request, timeout: self.limit.unwrap_or_default() }
+            Error::Timeout { machine, request, console, .. } => {
+                Error::Timeout { machine, request, timeout: self.limit.unwrap_or_default(), console }
             }
             error => error,
         })?;

@@ -1,7 +1,7 @@
 //! One request on its way.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use virtmark_protocol::{Reply, Request, Status};
@@ -111,30 +111,43 @@ impl Pending {
             None => self.answers.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match received {
-            Ok(Answer::Error(reason)) => {
-                self.finish();
-                Err(self.shared.refused(&self.asked, reason))
-            }
-            Ok(answer) => Ok(answer),
-            Err(RecvTimeoutError::Disconnected) => {
-                self.finish();
-                Err(self.shared.lost(&self.asked, self.shared.closed().unwrap_or_default()))
-            }
+            Ok(answer) => self.answered(answer),
+            Err(RecvTimeoutError::Disconnected) => Err(self.gone()),
             Err(RecvTimeoutError::Timeout) => Err(Error::Timeout {
                 machine: self.shared.machine.clone(),
                 request: self.asked.noun.clone(),
                 timeout: timeout.unwrap_or_default(),
+                console: self.shared.console(),
             }),
         }
     }
 
     /// Whether the request has failed already, or the link has.
     pub(super) fn check(&mut self) -> Result<()> {
-        match self.next(Some(Duration::ZERO)) {
-            Err(Error::Timeout { .. }) => Ok(()),
-            Ok(answer) => Err(self.shared.lost(&self.asked, answer.unexpected())),
-            Err(error) => Err(error),
+        match self.answers.try_recv() {
+            Ok(answer) => {
+                let answer = self.answered(answer)?;
+                Err(self.shared.lost(&self.asked, answer.unexpected()))
+            }
+            Err(TryRecvError::Disconnected) => Err(self.gone()),
+            Err(TryRecvError::Empty) => Ok(()),
         }
+    }
+
+    fn answered(&mut self, answer: Answer) -> Result<Answer> {
+        match answer {
+            Answer::Error(reason) => {
+                self.finish();
+                Err(self.shared.refused(&self.asked, reason))
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// The error for a link that has closed, and with it the request.
+    fn gone(&mut self) -> Error {
+        self.finish();
+        self.shared.lost(&self.asked, self.shared.closed().unwrap_or_default())
     }
 
     /// Notes that the agent has nothing more to say.

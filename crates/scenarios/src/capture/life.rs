@@ -116,6 +116,7 @@ impl Capture {
                 machine: machine.name().into(),
                 request: "the workload".into(),
                 timeout: limit,
+                console: machine.console_tail(),
             }),
             ExecStatus::Exited(0) if current == END => Ok(()),
             other => Err(Error::AgentRefused {

@@ -110,6 +110,7 @@ impl<'a> Cycle<'a> {
                     machine: machine.name().into(),
                     request: "the graceful stop".into(),
                     timeout: deadline,
+                    console: machine.console_tail(),
                 }),
                 StopMode::Forced | StopMode::Graceful { .. } => Ok(()),
             }

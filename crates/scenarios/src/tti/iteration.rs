@@ -90,6 +90,7 @@ impl Bench<'_> {
                 machine: machine.name().into(),
                 request: format!("creating, starting and running {:?}", self.tti.plan.command),
                 timeout: limit,
+                console: machine.console_tail(),
             }));
         };
         watch.mark("exec");

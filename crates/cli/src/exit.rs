@@ -23,11 +23,13 @@ pub(crate) enum Exit {
     OutOfMemory,
     PathTooLong,
     PermissionDenied,
+    PushFailed,
     /// A signal asked for the end; its number is added to 128.
     Signaled(i32),
     SomeFailed,
     /// Made where the second signal arrives.
     StoppedTwice,
+    StoreBusy,
     StoreUnusable,
     Timeout,
     Unexpected,
@@ -38,7 +40,7 @@ pub(crate) enum Exit {
 }
 
 /// Code and meaning of every exit, in the order of the codes.
-const TABLE: [(Exit, &str); 26] = [
+const TABLE: [(Exit, &str); 28] = [
     (Exit::Ok, "everything that was asked for was done"),
     (Exit::Unexpected, "something failed that has no code of its own"),
     (Exit::Usage, "the command line does not make sense"),
@@ -64,6 +66,8 @@ const TABLE: [(Exit, &str); 26] = [
     (Exit::UnknownName, "no run, image or series has this name, or several do"),
     (Exit::Timeout, "the time limit passed"),
     (Exit::StoreUnusable, "the time-series store is damaged, of a newer version, or not a store"),
+    (Exit::PushFailed, "the receiver of a push refused it, or did not answer"),
+    (Exit::StoreBusy, "another process records into the time-series store"),
     (Exit::Signaled(2), "interrupted (SIGINT); partial results are kept"),
     (Exit::Signaled(15), "terminated (SIGTERM); partial results are kept"),
 ];
@@ -96,6 +100,8 @@ impl Exit {
             Self::UnknownName => 26,
             Self::Timeout => 27,
             Self::StoreUnusable => 28,
+            Self::PushFailed => 29,
+            Self::StoreBusy => 30,
             // Signal numbers are below 65.
             Self::Signaled(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         }
@@ -146,7 +152,7 @@ mod tests {
             codes,
             [
                 0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
-                130, 143
+                29, 30, 130, 143
             ]
         );
     }

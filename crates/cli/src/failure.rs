@@ -7,6 +7,7 @@ use virtmark_host::rundir::RunDirError;
 use virtmark_hypervisor::Error as HypervisorError;
 use virtmark_image::ImageError;
 use virtmark_recorder::Error as RecordError;
+use virtmark_recorder::export::remote_write::PushError;
 use virtmark_timeseries::{Error as StoreError, QueryError};
 
 use crate::exit::Exit;
@@ -77,6 +78,9 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(RecordError::Store(error)) = cause.downcast_ref::<RecordError>() {
         return of_store(error);
     }
+    if let Some(error) = cause.downcast_ref::<PushError>() {
+        return of_push(error);
+    }
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return of_store(error);
     }
@@ -133,6 +137,16 @@ fn of_store(error: &StoreError) -> Option<Exit> {
         StoreError::Damaged { .. } | StoreError::NewerVersion { .. } | StoreError::NotAStore { .. } => {
             Some(Exit::StoreUnusable)
         }
+        StoreError::InUse { .. } => Some(Exit::StoreBusy),
+        _ => None,
+    }
+}
+
+fn of_push(error: &PushError) -> Option<Exit> {
+    match error {
+        PushError::BadUrl { .. } | PushError::CursorOfAnotherStore { .. } => Some(Exit::Usage),
+        PushError::GaveUp { .. } | PushError::Refused { .. } => Some(Exit::PushFailed),
+        // A store has a cause that tells.
         _ => None,
     }
 }

@@ -21,8 +21,8 @@ pub(crate) use results::{
 };
 pub(crate) use scenario::{LifecycleArguments, LifecycleFormat, TtiArguments};
 pub(crate) use series::{
-    BenchArguments, DumpArguments, DumpFormat, QueryArguments, QueryFormat, RangeChoice, SeriesArguments,
-    SeriesCommand,
+    BenchArguments, DumpArguments, DumpFormat, PushArguments, QueryArguments, QueryFormat, RangeChoice,
+    SeriesArguments, SeriesCommand, ServeArguments,
 };
 
 const ABOUT: &str =

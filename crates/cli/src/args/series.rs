@@ -1,5 +1,6 @@
 //! Options of the commands about time-series stores.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -45,8 +46,59 @@ pub(crate) enum SeriesCommand {
     Query(QueryArguments),
     /// Write out all series with every slot of every tier
     Dump(DumpArguments),
+    /// Push a store to a Prometheus by remote-write, each point once
+    Push(PushArguments),
+    /// Serve the newest points as OpenMetrics, for who scrapes
+    Serve(ServeArguments),
     /// Measure what recording a sample costs here
     Bench(BenchArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  virtmark series push machine.store --url http://127.0.0.1:9090/api/v1/write
+  virtmark series push machine.store --url http://127.0.0.1:9090/api/v1/write --follow 10s
+
+Prometheus takes it with --web.enable-remote-write-receiver. How far the push has come is kept in a file beside the \
+store, and saved after every request that was taken: a push that is repeated, or was killed, loses and doubles nothing. The newest point may be sent twice, and is taken once.")]
+pub(crate) struct PushArguments {
+    /// The store's directory
+    #[arg(value_name = "STORE")]
+    pub(crate) store: PathBuf,
+
+    /// The receiver, such as http://127.0.0.1:9090/api/v1/write
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: String,
+
+    /// Where it is kept how far the push has come [default: STORE.cursor]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cursor: Option<PathBuf>,
+
+    /// Push again and again, this often, until Ctrl-C; for a store that is being recorded into
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_positive)]
+    pub(crate) follow: Option<Duration>,
+
+    /// How long to go on trying when the receiver does not answer, or answers 429 or 5xx
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = crate::duration::parse_positive)]
+    pub(crate) give_up_after: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  virtmark series serve machine.store --listen 127.0.0.1:9101
+  curl -s http://127.0.0.1:9101/metrics
+
+The store may be recorded into meanwhile, and made anew. Ctrl-C ends it.")]
+pub(crate) struct ServeArguments {
+    /// The store's directory
+    #[arg(value_name = "STORE")]
+    pub(crate) store: PathBuf,
+
+    /// The address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9101")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]

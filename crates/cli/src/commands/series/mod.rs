@@ -4,7 +4,9 @@ mod bench;
 mod dump;
 mod info;
 mod plot;
+mod push;
 mod query;
+mod serve;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -19,7 +21,9 @@ pub(crate) fn run(options: &SeriesArguments, quiet: bool) -> anyhow::Result<Exit
         SeriesCommand::Bench(options) => bench::run(options)?,
         SeriesCommand::Dump(options) => dump::run(options)?,
         SeriesCommand::Info { store, json } => info::run(store, *json)?,
+        SeriesCommand::Push(options) => return push::run(options, quiet),
         SeriesCommand::Query(options) => query::run(options, quiet)?,
+        SeriesCommand::Serve(options) => return serve::run(options, quiet),
     }
     Ok(Exit::Ok)
 }

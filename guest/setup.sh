@@ -23,6 +23,9 @@ if ! { [ -x /bin/busybox ] && dpkg-query -W -f='${Status}' busybox-static 2>/dev
 fi
 
 
+# A daemon that a newcomer did not ask for: only where tests are to run against the real one.
+[ -z "${CI:-}" ] || need prometheus prometheus
+
 if [ -n "$missing" ]; then
     if ! command -v apt-get >/dev/null 2>&1; then
         echo "setup: missing:$missing; install the packages of these names by hand, there is no apt-get here" >&2
@@ -35,7 +38,7 @@ if [ -n "$missing" ]; then
     echo "setup: installing$missing" >&2
     log=$(mktemp)
     # Package lists may be absent or old on a fresh machine.
-    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } \
+    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends $missing; } \
         >"$log" 2>&1; then
         tail -n 5 "$log" >&2
         echo "setup: apt-get could not install$missing; its whole output is in $log" >&2

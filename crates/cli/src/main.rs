@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     if arguments.command.touches_host() {
+        virtmark_host::process::raise_descriptor_limit();
         commands::clean_leftovers();
     }
     match arguments.command {

@@ -73,6 +73,7 @@ impl Platform {
                 Accel::Tcg => AcceleratorChoice::Tcg,
             },
             cache: Store::default_dir()?,
+            vcpus: options.vcpus,
         };
         let qemu = Qemu::new(&qemu_options, &boot, Arc::clone(&run_dir), &mut |line| progress.note(line))?;
         Ok(Self { hypervisor: Box::new(qemu), image: Some(boot), run_dir, _image: Some(image) })

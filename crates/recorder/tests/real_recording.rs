@@ -26,8 +26,12 @@ fn real_machines_are_recorded_from_their_first_moment_to_their_last() {
     let boot = BootImage::of(&image);
     let roots = Roots::new(place.path().join("run"), [place.path().join("bulk")]);
     let run_dir = Arc::new(RunDir::create_in(roots).unwrap());
-    let options =
-        QemuOptions { program: None, accelerator: AcceleratorChoice::Tcg, cache: images.dir().to_path_buf() };
+    let options = QemuOptions {
+        program: None,
+        accelerator: AcceleratorChoice::Tcg,
+        cache: images.dir().to_path_buf(),
+        vcpus: 1,
+    };
     let qemu = Qemu::new(&options, &boot, run_dir, &mut |words| eprintln!("{words}")).unwrap();
     let spec = MachineSpec {
         name: "m".into(),

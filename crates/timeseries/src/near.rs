@@ -7,7 +7,8 @@ pub(crate) fn near_names(wanted: &str, names: impl IntoIterator<Item = String>, 
         .into_iter()
         .filter_map(|name| {
             let part = !wanted.is_empty() && (name.contains(wanted) || wanted.contains(&name));
-            let edits = edits(wanted, &name);
+            // The ending of counters is what people leave out.
+            let edits = edits(wanted, &name).min(edits(wanted, name.strip_suffix("_total").unwrap_or(&name)));
             (part || edits <= allowed).then_some((edits, name))
         })
         .collect();
@@ -48,6 +49,7 @@ mod tests {
         let names = ["vcpu_exits_total", "vcpu_steal_seconds_total", "net_bytes_total", "vcpu_exit_total"];
         let names = || names.iter().map(|name| (*name).to_owned());
         assert_eq!(near_names("vcpu_exits_totl", names(), 3), ["vcpu_exits_total", "vcpu_exit_total"]);
+        assert_eq!(near_names("vcpu_steal_secnds", names(), 3), ["vcpu_steal_seconds_total"]);
         assert_eq!(near_names("steal", names(), 3), ["vcpu_steal_seconds_total"]);
         assert!(near_names("zzz", names(), 3).is_empty());
     }

@@ -28,8 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
     let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}"))?;
     let boot_image = BootImage::of(&image);
-    let options =
-        QemuOptions { program: None, accelerator: AcceleratorChoice::Auto, cache: store.dir().into() };
+    let options = QemuOptions {
+        program: None,
+        accelerator: AcceleratorChoice::Auto,
+        cache: store.dir().into(),
+        vcpus: 1,
+    };
     let run_dir = Arc::new(RunDir::create()?);
     let qemu = Qemu::new(&options, &boot_image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}"))?;
     let accelerator = qemu.facts().accelerator.map(|accelerator| accelerator.to_string()).unwrap_or_default();

@@ -67,9 +67,13 @@ impl BootPlan {
         !self.kernel_arguments.contains(&"acpi=off")
     }
 
-    /// One line for the record.
+    /// One line for the record: everything that a machine of this plan is started with, whatever it was asked to be.
     pub(crate) fn summary(&self) -> String {
-        format!("machine {}, cpu {}, PVH direct kernel start", self.machine, self.cpu)
+        let arguments = self.kernel_arguments.join(" ");
+        format!(
+            "machine {}, cpu {}, PVH direct kernel start, kernel arguments {arguments}",
+            self.machine, self.cpu
+        )
     }
 }
 

@@ -55,6 +55,8 @@ pub struct QemuOptions {
     pub accelerator: AcceleratorChoice,
     /// Where findings about KVM are remembered.
     pub cache: PathBuf,
+    /// Virtual CPUs of the machines to come, which decide how they are started, as it goes on record.
+    pub vcpus: u32,
 }
 
 /// QEMU on this host.
@@ -102,7 +104,7 @@ impl Qemu {
             version: program.version.clone(),
             accelerator: Some(accelerator),
             accelerator_reason: Some(reason),
-            configuration: Some(BootPlan::choose(accelerator, 1).summary()),
+            configuration: Some(BootPlan::choose(accelerator, options.vcpus.max(1)).summary()),
         };
         let capabilities =
             Capabilities::all_except([(Capability::Migrate, "this driver does not move machines yet")]);

@@ -21,8 +21,12 @@ fn real_machines_conform() {
     let run_dir = Arc::new(
         RunDir::create_in(Roots::new(place.path().join("run"), [place.path().join("bulk")])).unwrap(),
     );
-    let options =
-        QemuOptions { program: None, accelerator: AcceleratorChoice::Auto, cache: store.dir().to_path_buf() };
+    let options = QemuOptions {
+        program: None,
+        accelerator: AcceleratorChoice::Auto,
+        cache: store.dir().to_path_buf(),
+        vcpus: 1,
+    };
     let qemu = Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}")).unwrap();
     let spec = MachineSpec {
         name: String::new(),

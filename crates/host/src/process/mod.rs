@@ -13,6 +13,7 @@
 
 mod child;
 mod error;
+mod limit;
 mod registry;
 mod spawn;
 mod spawner;
@@ -20,6 +21,7 @@ mod usage;
 
 pub use child::{Child, describe_exit};
 pub use error::ProcessError;
+pub use limit::raise_descriptor_limit;
 pub use registry::{LiveChild, kill_all_children, live_children};
 pub use spawn::{Spawn, Stream};
 pub use usage::{ProcessUsage, usage};

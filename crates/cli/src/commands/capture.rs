@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use virtmark_host::rundir::RunDir;
 use virtmark_host::signals::Interrupt;
-use virtmark_hypervisor::Disk;
+use virtmark_hypervisor::{Disk, Observer};
 use virtmark_recorder::evidence::Keeper;
 use virtmark_recorder::export::openmetrics::serve;
 use virtmark_recorder::prometheus::Prometheus;
 use virtmark_recorder::{Recorder, RecorderOptions};
+use virtmark_scenarios::Context;
 use virtmark_scenarios::capture::{Capture, CapturePlan, Evidence, SCENARIO, Source, Span};
 
 use super::present::{Form, present};
@@ -58,6 +59,9 @@ pub(crate) fn run(options: &CaptureArguments, quiet: bool) -> anyhow::Result<Exi
         let notice = Box::new(|words: &str| output::people(&format!("virtmark: {words}\n")));
         let recorder = Recorder::open(&directory, lives, RecorderOptions::every(options.interval), notice)?;
         let capture = Capture { plan, machine, workload: WORKLOAD };
+        let Context { hypervisor, sink, progress, interrupt, started, .. } = context;
+        let observer: Option<&dyn Observer> = Some(&recorder);
+        let context = Context { hypervisor, sink, progress, observer, interrupt, started };
         let ending =
             beside_prometheus(&directory, &platform.run_dir, options.scrape_interval, |prometheus| {
                 let mut sources: Vec<Box<dyn Source + '_>> = vec![
@@ -72,7 +76,7 @@ pub(crate) fn run(options: &CaptureArguments, quiet: bool) -> anyhow::Result<Exi
                         prometheus.map(Keeper::Prometheus),
                     )),
                 ];
-                Ok(capture.run(context, &recorder, &mut sources)?)
+                Ok(capture.run(context, &mut sources)?)
             })?;
         cost = Some(recorder.finish()?);
         Ok(ending)

@@ -12,7 +12,7 @@ use virtmark_model::Stopwatch;
 use super::coverage::Course;
 use super::{Capture, WORKLOAD_PHASES};
 use crate::Progress;
-use crate::destroy::destroy;
+use crate::destroy::end;
 use crate::trial::{Trial, append};
 
 /// Where the workload is put in the guest.
@@ -32,7 +32,7 @@ impl Capture {
     pub(super) fn live(
         &self,
         hypervisor: &dyn Hypervisor,
-        observer: &dyn Observer,
+        observer: Option<&dyn Observer>,
         progress: &dyn Progress,
         duration_s: u32,
         repeat: u32,
@@ -50,8 +50,7 @@ impl Capture {
         let limit = Duration::from_secs(u64::from(duration_s) + u64::from(self.plan.timeout_s));
         let lived = self.steps(hypervisor, observer, &spec, limit, &mut watch, &mut machine);
         if let Some(mut machine) = machine {
-            observer.ending(machine.as_ref());
-            destroy(machine.as_mut(), progress);
+            end(machine.as_mut(), observer, progress);
         }
         match lived {
             Ok(()) => {
@@ -66,7 +65,7 @@ impl Capture {
     fn steps(
         &self,
         hypervisor: &dyn Hypervisor,
-        observer: &dyn Observer,
+        observer: Option<&dyn Observer>,
         spec: &MachineSpec,
         limit: Duration,
         watch: &mut Stopwatch,
@@ -76,11 +75,15 @@ impl Capture {
         let (machine, timeline) = hypervisor.create(spec).map_err(|error| ("create", error))?;
         append(watch, timeline, called);
         let machine = kept.insert(machine);
-        observer.created(machine.as_ref());
+        if let Some(observer) = observer {
+            observer.created(machine.as_ref());
+        }
         let called = Instant::now();
         let timeline = machine.start().map_err(|error| ("start", error))?;
         append(watch, timeline, called);
-        observer.running(machine.as_ref());
+        if let Some(observer) = observer {
+            observer.running(machine.as_ref());
+        }
         let done = self.work(machine.as_ref(), limit, watch);
         done.map_err(|error| ("workload", machine.explain(error)))
     }

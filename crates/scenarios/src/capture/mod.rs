@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use virtmark_hypervisor::{Capability, MachineSpec, Observer};
+use virtmark_hypervisor::{Capability, MachineSpec};
 
 pub use coverage::{Coverage, Evidence, Span};
 pub use report::{CaptureReport, Row, SourceRow};
@@ -61,18 +61,12 @@ pub trait Source {
 }
 
 impl Capture {
-    /// Lives through everything, and asks each source after each life. `observer` is told of each machine from its
-    /// creation on.
+    /// Lives through everything, and asks each source after each life.
     ///
     /// # Errors
     /// When a sample cannot be kept.
-    pub fn run(
-        &self,
-        context: Context<'_>,
-        observer: &dyn Observer,
-        sources: &mut [Box<dyn Source + '_>],
-    ) -> Result<Ending> {
-        let Context { hypervisor, sink, progress, interrupt, started, .. } = context;
+    pub fn run(&self, context: Context<'_>, sources: &mut [Box<dyn Source + '_>]) -> Result<Ending> {
+        let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
         let lives = u64::from(self.plan.repeat.get()) * self.plan.durations_s.len() as u64;
         progress.begin(Plan { warmups: 0, samples: lives * (1 + 4 * sources.len() as u64) });
         let recorder = Recorder::new(sink, progress, started);

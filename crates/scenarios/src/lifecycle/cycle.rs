@@ -12,7 +12,7 @@ use virtmark_hypervisor::{
 use virtmark_model::{Stopwatch, Timeline};
 
 use super::{Lifecycle, Operation};
-use crate::destroy::destroy;
+use crate::destroy::end;
 use crate::recorder::Recorder;
 use crate::trial::{Trial, append_last};
 use crate::{Ending, Interrupt, Progress};
@@ -233,8 +233,7 @@ impl Guard<'_> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.ends();
-        destroy(self.machine.as_mut(), self.progress);
+        end(self.machine.as_mut(), self.observer.take(), self.progress);
     }
 }
 

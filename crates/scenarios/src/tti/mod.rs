@@ -19,7 +19,7 @@ pub use plan::{Mode, TtiPlan, UnknownMode};
 pub use report::{Concurrent, PhaseFigures, RampPoint, TtiReport};
 use virtmark_hypervisor::{Hypervisor, Machine, MachineSpec, Observer};
 
-use crate::destroy::destroy;
+use crate::destroy::end;
 use crate::recorder::Recorder;
 use crate::{Context, Ending, Interrupt, Plan, Progress, Result};
 
@@ -75,10 +75,7 @@ impl Bench<'_> {
 
     /// The end of a machine, outside of its time.
     fn end(&self, machine: &mut dyn Machine) {
-        if let Some(observer) = self.observer {
-            observer.ending(machine);
-        }
-        destroy(machine, self.progress);
+        end(machine, self.observer, self.progress);
     }
 
     fn concurrency(&self) -> NonZeroU32 {

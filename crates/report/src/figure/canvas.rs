@@ -152,6 +152,25 @@ pub(super) fn turned(svg: &mut Markup, x: f64, y: f64, content: impl Display) {
     );
 }
 
+/// An entry of a legend: a piece of the curve at this position, and what is said of it.
+pub(super) fn legend_entry(svg: &mut Markup, position: usize, top: f64, said: String) {
+    let middle = top + LINE / 2.0;
+    svg.empty(
+        "line",
+        &[
+            ("class", &class("line", position)),
+            ("x1", &"8"),
+            ("y1", &number(middle)),
+            ("x2", &"44"),
+            ("y2", &number(middle)),
+            ("stroke", &colour(position)),
+            ("stroke-width", &"2.5"),
+            ("stroke-dasharray", &dashes(position)),
+        ],
+    );
+    text(svg, 52.0, middle + 4.5, said, &[("class", &"ink")]);
+}
+
 /// A straight line of the grid or the frame.
 pub(super) fn rule(svg: &mut Markup, class: &str, from: (f64, f64), to: (f64, f64)) {
     let stroke = if class == "grid" { "#dedede" } else { "#767676" };

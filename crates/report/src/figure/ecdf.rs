@@ -27,20 +27,6 @@ pub(super) fn draw(figure: &Figure, plot: &Ecdf, markup: &mut Markup, medium: Me
 }
 
 fn draw_legend(svg: &mut Markup, plot: &Ecdf, curve: &Curve, position: usize, top: f64) {
-    let middle = top + LINE / 2.0;
-    svg.empty(
-        "line",
-        &[
-            ("class", &canvas::class("line", position)),
-            ("x1", &"8"),
-            ("y1", &number(middle)),
-            ("x2", &"44"),
-            ("y2", &number(middle)),
-            ("stroke", &canvas::colour(position)),
-            ("stroke-width", &"2.5"),
-            ("stroke-dasharray", &canvas::dashes(position)),
-        ],
-    );
     let mut said =
         format!("{}: n = {}", canvas::shortened(&curve.name, 60), format::count(curve.samples.len() as f64));
     if let Some(median) = curve.median {
@@ -49,7 +35,7 @@ fn draw_legend(svg: &mut Markup, plot: &Ecdf, curve: &Curve, position: usize, to
     if let Some(interval) = curve.median_interval {
         said.push_str(&format!(" [{}]", format::range(interval.low, interval.high, plot.unit, "–")));
     }
-    canvas::text(svg, 52.0, middle + 4.5, said, &[("class", &"ink")]);
+    canvas::legend_entry(svg, position, top, said);
 }
 
 fn draw_plot(svg: &mut Markup, plot: &Ecdf, top: f64) {

@@ -30,20 +30,6 @@ pub(super) fn draw(figure: &Figure, plot: &Lines, markup: &mut Markup, medium: M
 }
 
 fn draw_legend(svg: &mut Markup, plot: &Lines, line: &Line, position: usize, top: f64) {
-    let middle = top + LINE / 2.0;
-    svg.empty(
-        "line",
-        &[
-            ("class", &canvas::class("line", position)),
-            ("x1", &"8"),
-            ("y1", &number(middle)),
-            ("x2", &"44"),
-            ("y2", &number(middle)),
-            ("stroke", &canvas::colour(position)),
-            ("stroke-width", &"2.5"),
-            ("stroke-dasharray", &canvas::dashes(position)),
-        ],
-    );
     let points = format::count(line.points.len() as f64);
     let plural = if line.points.len() == 1 { "" } else { "s" };
     let mut said = format!("{}: {points} point{plural}", canvas::shortened(&line.name, 70));
@@ -56,7 +42,7 @@ fn draw_legend(svg: &mut Markup, plot: &Lines, line: &Line, position: usize, top
         };
         said.push_str(&format!(", {range}"));
     }
-    canvas::text(svg, 52.0, middle + 4.5, said, &[("class", &"ink")]);
+    canvas::legend_entry(svg, position, top, said);
 }
 
 fn draw_plot(svg: &mut Markup, plot: &Lines, top: f64) {

@@ -138,7 +138,10 @@ impl Vm {
         watch.mark("prepare");
 
         let child = spawn.start(&platform.run_dir).map_err(|error| start_error(platform, error))?;
-        let dead = |status: String| death(platform.accelerator, spec, image, &console, &directory, status);
+        let (accelerator, kernel) = (platform.accelerator, &image.kernel);
+        let dead = |status: String| {
+            death(accelerator, kernel, &spec.name, spec.memory_bytes, &console, &directory, status)
+        };
         let qmp = match Qmp::negotiate(qmp_ours, QMP_TIMEOUT) {
             Ok(qmp) => qmp,
             Err(error) => {
@@ -331,17 +334,8 @@ impl Vm {
         }
         let status = self.wait_exit(EXIT_GRACE).map(describe_exit);
         let status = status.unwrap_or_else(|| "it closed its connections".into());
-        Death {
-            accelerator: self.accelerator.to_string(),
-            console: self.console.tail(),
-            directory: &self.directory,
-            kernel: &self.kernel,
-            machine: &self.name,
-            memory_bytes: self.memory_bytes,
-            status,
-            stderr: fs::read_to_string(self.directory.join("stderr")).unwrap_or_default(),
-        }
-        .classify()
+        let Self { accelerator, kernel, name, memory_bytes, console, directory, .. } = self;
+        death(*accelerator, kernel, name, *memory_bytes, console, directory, status)
     }
 
     fn qmp_error(&self, error: &QmpError) -> Error {
@@ -381,11 +375,12 @@ fn control_error(machine: &str, error: &QmpError) -> Error {
     Error::io(format!("control the VMM of {machine}"))(std::io::Error::new(kind, error.to_string()))
 }
 
-/// The error for a QEMU process that ended before it took commands.
+/// The error for a QEMU process that ended although it should run.
 fn death(
     accelerator: Accelerator,
-    spec: &MachineSpec,
-    image: &BootImage,
+    kernel: &Path,
+    machine: &str,
+    memory_bytes: u64,
     console: &Console,
     directory: &Path,
     status: String,
@@ -394,9 +389,9 @@ fn death(
         accelerator: accelerator.to_string(),
         console: console.tail(),
         directory,
-        kernel: &image.kernel,
-        machine: &spec.name,
-        memory_bytes: spec.memory_bytes,
+        kernel,
+        machine,
+        memory_bytes,
         status,
         stderr: fs::read_to_string(directory.join("stderr")).unwrap_or_default(),
     }

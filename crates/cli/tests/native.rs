@@ -14,6 +14,10 @@ use serde_json::Value;
 
 const TTI: [&str; 7] = ["tti", "--hypervisor", "native", "--iterations", "6", "--warmup", "1"];
 
+/// Goes on until it is stopped.
+const ENDLESS: [&str; 9] =
+    ["tti", "--hypervisor", "native", "--iterations", "100000", "--warmup", "0", "--cmd", "sleep 0.05"];
+
 #[test]
 fn a_run_prints_json_whose_figures_hold_together() {
     let world = World::new();
@@ -213,17 +217,7 @@ fn an_interrupt_ends_the_run_and_keeps_what_was_measured() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let world = World::new();
         let mut child = Command::new(env!("CARGO_BIN_EXE_virtmark"))
-            .args([
-                "tti",
-                "--hypervisor",
-                "native",
-                "--iterations",
-                "100000",
-                "--warmup",
-                "0",
-                "--cmd",
-                "sleep 0.05",
-            ])
+            .args(ENDLESS)
             .envs(world.environment())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -269,17 +263,7 @@ fn an_interrupt_does_not_wait_for_the_command() {
 fn what_a_killed_run_left_is_removed_by_the_next_start() {
     let world = World::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_virtmark"))
-        .args([
-            "tti",
-            "--hypervisor",
-            "native",
-            "--iterations",
-            "100000",
-            "--warmup",
-            "0",
-            "--cmd",
-            "sleep 0.05",
-        ])
+        .args(ENDLESS)
         .envs(world.environment())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

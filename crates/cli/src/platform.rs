@@ -88,6 +88,7 @@ impl Platform {
             disks: Vec::new(),
             kernel_arguments: options.kernel_arguments.clone(),
             snapshots: false,
+            confined: false,
             ready_timeout,
         }
     }

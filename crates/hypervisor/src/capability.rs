@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Capability {
     /// Keep a machine's console output.
     Console,
+    /// Take a snapshot's content out of the host's memory.
+    CoolSnapshot,
     /// Give a machine disks of its own.
     Disks,
     /// Ask the guest to stop by itself.
@@ -29,8 +31,9 @@ pub enum Capability {
 
 impl Capability {
     /// All of them, alphabetically.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Console,
+        Self::CoolSnapshot,
         Self::Disks,
         Self::GracefulStop,
         Self::KernelBoot,
@@ -45,6 +48,7 @@ impl Capability {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Console => "console",
+            Self::CoolSnapshot => "cool-snapshot",
             Self::Disks => "disks",
             Self::GracefulStop => "graceful-stop",
             Self::KernelBoot => "kernel-boot",

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use virtmark_model::Timeline;
+
 use crate::Result;
 
 /// The way into a guest: commands, files, facts, clock. Requests may run at the same time.
@@ -139,6 +141,8 @@ pub struct ExecOutput {
     pub status: ExecStatus,
     /// What it used, as the guest kernel counted.
     pub resource_use: ResourceUse,
+    /// The parts of the time that this took, where the platform tells them apart.
+    pub timeline: Timeline,
 }
 
 impl ExecOutput {

@@ -1,9 +1,9 @@
 //! What a platform and its machines can be asked to do.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use virtmark_model::{HypervisorFacts, Timeline};
 
@@ -26,6 +26,19 @@ pub trait Hypervisor: Send + Sync {
     fn restore(&self, snapshot: &Snapshot, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
         let _ = (snapshot, spec);
         Err(self.unsupported(Capability::Restore))
+    }
+
+    /// Removes a snapshot and everything that stands for it.
+    fn discard(&self, snapshot: Snapshot) -> Result<()> {
+        let action = || format!("remove the snapshot {}", snapshot.directory.display());
+        fs::remove_dir_all(&snapshot.directory).map_err(Error::io(action()))
+    }
+
+    /// Takes a snapshot's content out of the host's memory, so that the next restore reads it from the disk. Fails when
+    /// any of it stays.
+    fn cool(&self, snapshot: &Snapshot) -> Result<()> {
+        let _ = snapshot;
+        Err(self.unsupported(Capability::CoolSnapshot))
     }
 
     /// The error for a capability it lacks.
@@ -151,6 +164,8 @@ pub struct Usage {
     pub rss_bytes: Option<u64>,
     /// Resident set with shared pages divided among those who share them.
     pub pss_bytes: Option<u64>,
+    /// Memory that only this VMM has, and that it alone would give back: its written pages.
+    pub private_bytes: Option<u64>,
     /// Bytes on disk in files of this machine alone.
     pub disk_bytes: Option<u64>,
 }

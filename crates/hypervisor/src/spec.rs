@@ -23,6 +23,9 @@ pub struct MachineSpec {
     pub kernel_arguments: Vec<String>,
     /// Whether snapshots of it will be taken, which some platforms must know beforehand.
     pub snapshots: bool,
+    /// Whether its VMM is locked in as far as the host permits: fewer system calls, an unprivileged user when started
+    /// as root, limits on memory and CPU.
+    pub confined: bool,
     /// How long the guest may take to answer after start or restore.
     pub ready_timeout: Duration,
 }

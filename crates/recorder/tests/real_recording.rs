@@ -41,6 +41,7 @@ fn real_machines_are_recorded_from_their_first_moment_to_their_last() {
         disks: vec![Disk { name: "data".into(), size_bytes: DISK_BYTES }],
         kernel_arguments: Vec::new(),
         snapshots: false,
+        confined: false,
         ready_timeout: Duration::from_secs(60),
     };
 

@@ -21,8 +21,9 @@ use virtmark_model::{HypervisorFacts, Timeline};
 use crate::machine::NativeMachine;
 
 /// What the bare host cannot do.
-const ABSENT: [(Capability, &str); 7] = [
+const ABSENT: [(Capability, &str); 8] = [
     (Capability::Console, "the bare host as a machine has no console of its own"),
+    (Capability::CoolSnapshot, "processes of the host cannot be kept in a file"),
     (Capability::Disks, "the bare host has the disks that it has"),
     (Capability::KernelBoot, "the host's kernel runs already"),
     (Capability::Migrate, "processes of the host stay on it"),

@@ -21,6 +21,9 @@ pub(crate) fn usage(root: i32) -> Usage {
         if let Some(pss_bytes) = used.pss_bytes {
             add(&mut total.pss_bytes, pss_bytes);
         }
+        if let Some(private_bytes) = used.private_bytes {
+            add(&mut total.private_bytes, private_bytes);
+        }
     }
     total
 }

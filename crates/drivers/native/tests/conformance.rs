@@ -32,6 +32,7 @@ fn spec(name: &str) -> MachineSpec {
         disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: true,
+        confined: false,
         ready_timeout: Duration::from_secs(20),
     }
 }

@@ -91,6 +91,7 @@ fn ours(qemu: &Qemu, image: &BootImage) -> Result<f64, Box<dyn Error>> {
         disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
+        confined: false,
         ready_timeout: Duration::from_secs(60),
     };
     let started = Instant::now();

@@ -193,6 +193,7 @@ mod tests {
             disks: disks.to_vec(),
             kernel_arguments: vec!["workload_duration=15".into()],
             snapshots: false,
+            confined: false,
             ready_timeout: Duration::from_secs(1),
         };
         let image = BootImage { kernel: "/k".into(), initramfs: "/i".into(), facts: ImageFacts::default() };

@@ -106,8 +106,10 @@ impl Qemu {
             accelerator_reason: Some(reason),
             configuration: Some(BootPlan::choose(accelerator, options.vcpus.max(1)).summary()),
         };
-        let capabilities =
-            Capabilities::all_except([(Capability::Migrate, "this driver does not move machines yet")]);
+        let capabilities = Capabilities::all_except([
+            (Capability::CoolSnapshot, "this driver does not take snapshots out of memory yet"),
+            (Capability::Migrate, "this driver does not move machines yet"),
+        ]);
         let memory_limit_bytes = memory_limit_bytes();
         let platform = Arc::new(Platform { accelerator, memory_limit_bytes, program, run_dir });
         Ok(Self { capabilities, facts, platform })

@@ -229,6 +229,7 @@ impl Machine for QemuMachine {
             cpu_ns: process.map(|usage| usage.cpu_ns),
             rss_bytes: process.map(|usage| usage.rss_bytes),
             pss_bytes: process.and_then(|usage| usage.pss_bytes),
+            private_bytes: process.and_then(|usage| usage.private_bytes),
             disk_bytes: vm.disk_bytes(),
         })
     }

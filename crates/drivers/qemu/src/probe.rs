@@ -93,6 +93,7 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
         disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
+        confined: false,
         ready_timeout: PROBE_TIMEOUT,
     };
     let platform = Platform {

@@ -183,6 +183,7 @@ mod tests {
             disks: Vec::new(),
             kernel_arguments: vec![],
             snapshots: true,
+            confined: false,
             ready_timeout: std::time::Duration::from_secs(1),
         }
     }

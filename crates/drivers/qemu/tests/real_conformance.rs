@@ -36,6 +36,7 @@ fn real_machines_conform() {
         disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: true,
+        confined: false,
         ready_timeout: Duration::from_secs(60),
     };
     let remains = || {

@@ -10,6 +10,8 @@ pub struct ProcessUsage {
     /// Resident memory with shared pages divided among their users, in bytes; absent where the kernel does not let
     /// this user see it.
     pub pss_bytes: Option<u64>,
+    /// Written pages that no other process maps, in bytes; absent where `pss_bytes` is.
+    pub private_bytes: Option<u64>,
 }
 
 /// What a process has used; `None` when there is no such process.
@@ -28,7 +30,12 @@ pub fn usage(pid: i32) -> Option<ProcessUsage> {
         Some(bytes) => bytes,
         None => statm_resident_bytes(&fs::read_to_string(format!("/proc/{pid}/statm")).ok()?)?,
     };
-    Some(ProcessUsage { cpu_ns, rss_bytes, pss_bytes: rollup_bytes(&rollup, "Pss:") })
+    Some(ProcessUsage {
+        cpu_ns,
+        rss_bytes,
+        pss_bytes: rollup_bytes(&rollup, "Pss:"),
+        private_bytes: rollup_bytes(&rollup, "Private_Dirty:"),
+    })
 }
 
 #[allow(unsafe_code)]
@@ -89,6 +96,7 @@ mod tests {
         assert!(after.cpu_ns > before.cpu_ns + 1_000_000, "{before:?} {after:?}");
         assert!(after.rss_bytes > 100_000);
         assert!(after.pss_bytes.is_some_and(|pss| pss <= after.rss_bytes));
+        assert!(after.private_bytes.is_some_and(|private| 0 < private && private <= after.rss_bytes));
     }
 
     #[test]

@@ -396,6 +396,7 @@ pub fn spec() -> MachineSpec {
         disks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
+        confined: false,
         ready_timeout: Duration::from_secs(1),
     }
 }

@@ -1,6 +1,8 @@
 //! The guest's clocks.
 
-use rustix::time::{ClockId, clock_gettime};
+use std::io;
+
+use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use virtmark_protocol::Clocks;
 
 /// Nanoseconds since the guest's boot.
@@ -15,6 +17,14 @@ pub(crate) fn now() -> Clocks {
         boottime_ns: boottime_ns(),
         realtime_ns: nanoseconds(ClockId::Realtime),
     }
+}
+
+/// Sets the wall clock. Timers that wait for a time of day are due by the new one; those that wait for a while go on.
+pub(crate) fn set_realtime(realtime_ns: u64) -> io::Result<()> {
+    // 2^64 ns are 584 years: both parts fit.
+    let (seconds, rest) = (realtime_ns / 1_000_000_000, realtime_ns % 1_000_000_000);
+    let time = Timespec { tv_sec: seconds as i64, tv_nsec: rest as _ };
+    Ok(clock_settime(ClockId::Realtime, time)?)
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {

@@ -8,6 +8,7 @@ mod clock;
 mod exec;
 mod files;
 mod guard;
+mod identity;
 mod inherited;
 mod init;
 mod line;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use virtmark_model::Timeline;
 
-use crate::Result;
+use crate::{Identity, Result};
 
 /// The way into a guest: commands, files, facts, clock. Requests may run at the same time.
 pub trait GuestLink: Send + Sync {
@@ -25,6 +25,10 @@ pub trait GuestLink: Send + Sync {
 
     /// The guest's clocks, now. Never subtracted from a clock of the host.
     fn clock(&self) -> Result<GuestClock>;
+
+    /// Makes a guest that goes on from somebody else's state its own: its wall clock, its random numbers, its name.
+    /// Refused by a guest whose agent is not its process 1, and with it by the bare host.
+    fn personalize(&self, identity: &Identity) -> Result<()>;
 
     /// Asks the guest to power off; returns when it has agreed, not when it is off.
     fn shutdown(&self) -> Result<()>;

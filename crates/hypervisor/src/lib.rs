@@ -8,6 +8,7 @@ mod capability;
 pub mod conformance;
 mod error;
 mod guest;
+mod identity;
 pub mod link;
 mod machine;
 mod observe;
@@ -20,6 +21,7 @@ pub use guest::{
     Command, ExecHandle, ExecOutput, ExecStatus, GuestClock, GuestFacts, GuestLink, OutputChunk,
     OutputStream, Program, ResourceUse,
 };
+pub use identity::Identity;
 pub use machine::{Hypervisor, Machine, MachineState, Snapshot, StopMode, Usage};
 pub use observe::{MachineProbe, MetricKind, Observer, Sink};
 pub use spec::{BootImage, Disk, MachineSpec};

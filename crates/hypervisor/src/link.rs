@@ -22,7 +22,7 @@ pub use virtmark_protocol::{INIT_MARK, PORT_NAME};
 use self::asked::Asked;
 use self::pending::{Answer, Pending};
 use self::shared::{Shared, State};
-use crate::{Command, Error, ExecHandle, GuestClock, GuestFacts, GuestLink, Result};
+use crate::{Command, Error, ExecHandle, GuestClock, GuestFacts, GuestLink, Identity, Result};
 
 /// Gives the end of a machine's console output, for errors.
 pub type ConsoleTail = Arc<dyn Fn() -> String + Send + Sync>;
@@ -234,6 +234,20 @@ impl GuestLink for AgentLink {
         let asked = Asked::clock();
         match self.ask(asked.clone(), &Request::Clock, REPLY_TIMEOUT)? {
             Answer::Clock(clock) => Ok(clock),
+            other => Err(self.lost(&asked, other.unexpected())),
+        }
+    }
+
+    fn personalize(&self, identity: &Identity) -> Result<()> {
+        let asked = Asked::personalize();
+        let request = Request::Personalize {
+            hostname: &identity.hostname,
+            machine_id: identity.machine_id,
+            entropy: &identity.entropy,
+            realtime_ns: identity.realtime_ns,
+        };
+        match self.ask(asked.clone(), &request, REPLY_TIMEOUT)? {
+            Answer::Personalized => Ok(()),
             other => Err(self.lost(&asked, other.unexpected())),
         }
     }

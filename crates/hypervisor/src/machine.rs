@@ -21,8 +21,9 @@ pub trait Hypervisor: Send + Sync {
     /// Phases: `prepare`, `spawn`.
     fn create(&self, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)>;
 
-    /// Makes a running machine from a snapshot, in which the agent answers. Phases: `prepare`, `spawn`, `load`,
-    /// `connect`.
+    /// Makes a running machine from a snapshot, in which the agent answers. It is its own: its wall clock is the
+    /// host's, its random numbers are nobody else's, its hostname is `spec.name`. Phases: `prepare`, `spawn`, `load`,
+    /// `connect`, `identity`.
     fn restore(&self, snapshot: &Snapshot, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
         let _ = (snapshot, spec);
         Err(self.unsupported(Capability::Restore))

@@ -52,6 +52,18 @@ pub enum Request<'a> {
     Clock,
     /// Powers the guest off; ends the agent where it is an ordinary service.
     Shutdown,
+    /// Makes a guest that goes on from somebody else's state its own. Refused unless the agent is the guest's process 1.
+    Personalize {
+        /// Its hostname: 1 to 64 letters, digits, hyphens and dots.
+        hostname: &'a str,
+        /// The content of `/etc/machine-id`, as bytes.
+        machine_id: [u8; 16],
+        /// What is mixed into the kernel's random pool, every bit of it unknown to anybody else.
+        #[serde(serialize_with = "as_bytes")]
+        entropy: &'a [u8],
+        /// The time to which `CLOCK_REALTIME` is set, since 1970-01-01 UTC.
+        realtime_ns: u64,
+    },
 }
 
 /// A command to run.
@@ -135,6 +147,8 @@ pub enum Reply<'a> {
         /// What was attempted and why it failed, in words.
         message: &'a str,
     },
+    /// The guest is its own: answers [`Request::Personalize`].
+    Personalized,
 }
 
 /// What the agent says of itself and its guest.

@@ -63,6 +63,11 @@ fn requests_are_these_bytes() {
     request(Request::Get { path: "/f", window_bytes: 9 }, b"\x0a\x02/f\x09");
     request(Request::Clock, &[11]);
     request(Request::Shutdown, &[12]);
+    let machine_id = *b"0123456789abcdef";
+    request(
+        Request::Personalize { hostname: "m1", machine_id, entropy: b"xyz", realtime_ns: 300 },
+        b"\x0d\x02m10123456789abcdef\x03xyz\xac\x02",
+    );
 }
 
 #[test]
@@ -99,11 +104,12 @@ fn replies_are_these_bytes() {
     for (number, kind) in (0..).zip(kinds) {
         reply(Reply::Error { kind, message: "m" }, &[13, number, 1, b'm']);
     }
+    reply(Reply::Personalized, &[14]);
 }
 
 #[test]
 fn what_is_no_message_is_refused() {
-    assert!(matches!(Request::decode(&[13]), Err(DecodeError::Malformed(_))));
+    assert!(matches!(Request::decode(&[14]), Err(DecodeError::Malformed(_))));
     assert!(matches!(Request::decode(&[]), Err(DecodeError::Malformed(_))));
     assert!(matches!(Request::decode(&[0, 0]), Err(DecodeError::TrailingBytes { bytes: 1 })));
     // A length that lies.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use virtmark_hypervisor::{
-    Command, ExecHandle, GuestClock, GuestFacts, GuestLink, MachineProbe, MetricKind, Result, Sink,
+    Command, ExecHandle, GuestClock, GuestFacts, GuestLink, Identity, MachineProbe, MetricKind, Result, Sink,
 };
 use virtmark_recorder::{Attachment, Recorder, RecorderOptions};
 
@@ -105,6 +105,10 @@ impl GuestLink for ReadyGuest {
 
     fn clock(&self) -> Result<GuestClock> {
         unreachable!("a recorder does not ask for clocks")
+    }
+
+    fn personalize(&self, _: &Identity) -> Result<()> {
+        unreachable!("a recorder gives no identity")
     }
 
     fn shutdown(&self) -> Result<()> {

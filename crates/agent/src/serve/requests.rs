@@ -5,9 +5,9 @@ use std::io;
 use virtmark_protocol::{DecodeError, ErrorKind, Exec, Facts, NO_SESSION, Reply, Request, Status, VERSION};
 
 use super::{Finished, Server};
-use crate::clock;
 use crate::exec::{Input, Running, StartError};
 use crate::files::{Failure, Incoming, Outgoing, kind_of};
+use crate::{clock, identity};
 
 impl Server<'_> {
     pub(super) fn take_frames(&mut self) -> io::Result<()> {
@@ -121,6 +121,21 @@ impl Server<'_> {
                 self.finished = Some(Finished::Shutdown);
                 self.send(request, &Reply::ShuttingDown)?;
                 self.line.flush()
+            }
+            Request::Personalize { hostname, machine_id, entropy, realtime_ns } => {
+                let result = if self.identity.is_init {
+                    identity::assume(hostname, &machine_id, entropy, realtime_ns)
+                } else {
+                    Err(Failure {
+                        kind: ErrorKind::BadRequest,
+                        message: "this agent is not process 1 of a guest: clock and names belong to its host"
+                            .into(),
+                    })
+                };
+                match result {
+                    Ok(()) => self.send(request, &Reply::Personalized),
+                    Err(failure) => self.fail(request, &failure),
+                }
             }
         }
     }

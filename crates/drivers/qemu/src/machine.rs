@@ -35,7 +35,8 @@ impl QemuMachine {
         Ok((Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) }, watch.finish()))
     }
 
-    /// A running machine that goes on where `snapshot` was taken. Phases: `prepare`, `spawn`, `load`, `connect`.
+    /// A running machine that goes on where `snapshot` was taken. Phases: `prepare`, `spawn`, `load`,
+    /// `connect`, `identity`.
     pub(crate) fn restore(
         platform: Arc<Platform>,
         snapshot: &Snapshot,
@@ -60,6 +61,7 @@ impl QemuMachine {
         watch.mark("load");
         vm.go()?;
         vm.wait_restored(timeout, &mut watch)?;
+        vm.give_identity(&mut watch)?;
         machine.state = MachineState::Running;
         Ok((machine, watch.finish()))
     }
@@ -239,9 +241,9 @@ impl Machine for QemuMachine {
     }
 
     fn explain(&self, error: Error) -> Error {
-        match (&self.vm, &error) {
-            (Some(vm), Error::AgentLost { .. } | Error::Timeout { .. }) => vm.why_dying().unwrap_or(error),
-            _ => error,
+        match &self.vm {
+            Some(vm) => vm.why_dying_of(error),
+            None => error,
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use virtmark_host::process::{Child, ProcessError, Spawn, Stream, describe_exit};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::link::AgentLink;
-use virtmark_hypervisor::{BootImage, Error, MachineSpec, Result, allocated_bytes};
+use virtmark_hypervisor::{BootImage, Error, GuestLink, Identity, MachineSpec, Result, allocated_bytes};
 use virtmark_model::{Accelerator, Stopwatch};
 
 use crate::boot::BootPlan;
@@ -295,6 +295,14 @@ impl Vm {
         Ok(())
     }
 
+    /// Makes a restored guest its own. Marks `identity`.
+    pub(crate) fn give_identity(&self, watch: &mut Stopwatch) -> Result<()> {
+        let given = self.link.personalize(&Identity::fresh(&self.name)?);
+        given.map_err(|error| self.why_dying_of(error))?;
+        watch.mark("identity");
+        Ok(())
+    }
+
     /// Why the guest has not answered: QEMU ended, the guest panicked, or neither.
     fn why_silent(&self, timeout: Duration) -> Error {
         self.why_dead().unwrap_or_else(|| Error::GuestSilent {
@@ -315,6 +323,14 @@ impl Vm {
     pub(crate) fn why_dying(&self) -> Option<Error> {
         self.console.wait_closed(Instant::now() + EXIT_GRACE);
         self.why_dead()
+    }
+
+    /// An error of a request, or the reason of a machine that is dying.
+    pub(crate) fn why_dying_of(&self, error: Error) -> Error {
+        match error {
+            Error::AgentLost { .. } | Error::Timeout { .. } => self.why_dying().unwrap_or(error),
+            other => other,
+        }
     }
 
     /// An error of the link, with the machine's own reason where it has one.

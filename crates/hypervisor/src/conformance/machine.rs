@@ -248,7 +248,7 @@ fn snapshots_restore(subject: &Subject<'_>) -> Finding {
 
     let (first, timeline) = subject.hypervisor.restore(&snapshot, &spec(subject, "restored"))?;
     ensure!(
-        names(&timeline) == ["prepare", "spawn", "load", "connect"],
+        names(&timeline) == ["prepare", "spawn", "load", "connect", "identity"],
         "phases of restore are {:?}",
         names(&timeline)
     );

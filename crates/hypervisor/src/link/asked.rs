@@ -23,6 +23,10 @@ impl Asked {
         Self { verb: "read its clocks".into(), noun: "the reading of its clocks".into() }
     }
 
+    pub(super) fn personalize() -> Self {
+        Self { verb: "take an identity of its own".into(), noun: "the giving of its identity".into() }
+    }
+
     pub(super) fn shutdown() -> Self {
         Self { verb: "power off".into(), noun: "the request to power off".into() }
     }

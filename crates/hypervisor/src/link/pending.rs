@@ -21,6 +21,7 @@ pub(super) enum Answer {
     GetStart { mode: u32 },
     Output(OutputChunk),
     OutputEnd,
+    Personalized,
     PutDone,
     ShuttingDown,
 }
@@ -59,6 +60,7 @@ impl Answer {
             })),
             Reply::ShuttingDown => Some(Self::ShuttingDown),
             Reply::Error { kind: _, message } => Some(Self::Error(message.into())),
+            Reply::Personalized => Some(Self::Personalized),
         }
     }
 
@@ -70,6 +72,7 @@ impl Answer {
             Self::Exited(..) => "a command's end",
             Self::GetData(_) | Self::GetEnd { .. } | Self::GetStart { .. } => "a file",
             Self::Output(_) | Self::OutputEnd => "a command's output",
+            Self::Personalized => "that it is its own",
             Self::PutDone => "that a file is in place",
             Self::ShuttingDown => "that it powers off",
         };

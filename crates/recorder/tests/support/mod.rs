@@ -151,6 +151,10 @@ impl GuestLink for FakeGuest {
         unreachable!("a recorder does not ask for clocks")
     }
 
+    fn personalize(&self, _: &Identity) -> Result<()> {
+        unreachable!("a recorder gives no identity")
+    }
+
     fn shutdown(&self) -> Result<()> {
         unreachable!("a recorder ends no guest")
     }

@@ -275,6 +275,10 @@ impl GuestLink for FakeGuest {
         unreachable!("no scenario asks for the clock")
     }
 
+    fn personalize(&self, _: &Identity) -> Result<()> {
+        unreachable!("no scenario gives an identity")
+    }
+
     fn shutdown(&self) -> Result<()> {
         Ok(())
     }

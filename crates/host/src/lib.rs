@@ -1,5 +1,6 @@
 //! The host as virtmark sees it: facts, child processes that cannot outlive it, run directories.
 
+pub mod cgroup;
 pub mod doctor;
 pub mod facts;
 mod memory;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use virtmark_model::HostFacts;
 
-pub(crate) use cgroup::Cgroups;
+pub(crate) use cgroup::{Cgroups, Chain};
 pub(crate) use cost::{CpuTicks, cpu_ticks};
 pub use cost::{harness_cost, steal_ns};
 pub(crate) use cpu::{Cpu, usable_cpus};

@@ -10,10 +10,14 @@
 //!
 //! A child leads a process group of its own, so that Ctrl-C on the terminal reaches virtmark alone. It does not
 //! lead a session: each session is an autogroup to the scheduler, and would change what is measured.
+//!
+//! A child may be locked in before it executes its program ([`Lockdown`]).
 
 mod child;
 mod error;
+mod landlock;
 mod limit;
+mod lockdown;
 mod registry;
 mod spawn;
 mod spawner;
@@ -21,7 +25,9 @@ mod usage;
 
 pub use child::{Child, describe_exit};
 pub use error::ProcessError;
+pub use landlock::WriteRules;
 pub use limit::raise_descriptor_limit;
+pub use lockdown::{FIRST_USER, GROUP, Lockdown, OwnUser};
 pub use registry::{LiveChild, kill_all_children, live_children};
 pub use spawn::{Spawn, Stream};
 pub use usage::{ProcessUsage, usage};

@@ -11,6 +11,7 @@ use rustix::process::Pid;
 
 use super::child::Child;
 use super::error::ProcessError;
+use super::lockdown::Lockdown;
 use super::{RUN_ID_VARIABLE, spawner};
 use crate::rundir::{ProcessLog, RunDir};
 
@@ -41,6 +42,7 @@ pub struct Spawn {
     stdout: Stream,
     stderr: Stream,
     passed: Vec<OwnedFd>,
+    lockdown: Option<Lockdown>,
 }
 
 impl Spawn {
@@ -58,6 +60,7 @@ impl Spawn {
             stdout: Stream::Null,
             stderr: Stream::Null,
             passed: Vec::new(),
+            lockdown: None,
         }
     }
 
@@ -118,6 +121,12 @@ impl Spawn {
         number
     }
 
+    /// Has it give up rights before it executes the program, which it must then still be able to execute.
+    pub fn lock_down(&mut self, lockdown: Lockdown) -> &mut Self {
+        self.lockdown = Some(lockdown);
+        self
+    }
+
     /// Program and arguments on one line, for logs and messages.
     pub fn command_line(&self) -> String {
         let words =
@@ -147,7 +156,7 @@ impl Spawn {
         command.stdin(input(self.stdin).map_err(open_error)?);
         command.stdout(output(self.stdout).map_err(open_error)?);
         command.stderr(output(self.stderr).map_err(open_error)?);
-        prepare_child(&mut command, self.passed, run_dir.process_log(&name));
+        prepare_child(&mut command, self.passed, self.lockdown, run_dir.process_log(&name));
 
         let pid = match spawner::spawn(command) {
             Ok(pid) => pid,
@@ -167,23 +176,36 @@ impl Spawn {
 
 /// What the child does between fork and exec.
 #[allow(unsafe_code)]
-fn prepare_child(command: &mut Command, passed: Vec<OwnedFd>, log: ProcessLog) {
+fn prepare_child(command: &mut Command, passed: Vec<OwnedFd>, lockdown: Option<Lockdown>, log: ProcessLog) {
     let parent = rustix::process::getpid();
     let prepare = move || -> io::Result<()> {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        // The parent may have died before the line above; then nobody sends the signal.
-        if rustix::process::getppid() != Some(parent) {
-            return Err(rustix::io::Errno::SRCH.into());
-        }
+        die_with(parent)?;
         for fd in &passed {
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
         }
-        log.record_self()
+        log.record_self()?;
+        if let Some(lockdown) = &lockdown {
+            lockdown.enter()?;
+            // The kernel forgets the signal when the user changes (prctl(2)).
+            die_with(parent)?;
+        }
+        Ok(())
     };
     // SAFETY: the closure runs in the forked child, where only async-signal-safe work is allowed. It makes direct
-    // system calls (prctl, getppid, fcntl, open, read, write, close) on values prepared before the fork, works on
-    // stack buffers, allocates nothing, takes no lock, and does not panic.
+    // system calls (prctl, getppid, fcntl, open, read, write, close; to lock down setgroups, setresgid, setresuid,
+    // capset, landlock_restrict_self) on values prepared before the fork, works on stack buffers, allocates nothing,
+    // takes no lock, and does not panic.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Has the kernel end the calling process when its parent ends.
+fn die_with(parent: Pid) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // The parent may have died before the line above; then nobody sends the signal.
+    if rustix::process::getppid() != Some(parent) {
+        return Err(rustix::io::Errno::SRCH.into());
+    }
+    Ok(())
 }
 
 fn input(stream: Stream) -> Result<Stdio, (PathBuf, io::Error)> {

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::CGROUPS;
+use crate::cgroup;
+
 pub(super) const LOCK: &str = "lock";
 
 /// A directory and the lock on it.
@@ -77,13 +80,28 @@ impl LockedDir {
     }
 }
 
-/// Removes everything in it, then the lock file, then itself. A directory that is not there is fine.
+/// Removes the run's cgroups, everything in it, then the lock file, then itself. A directory that is not there is fine.
 pub(super) fn remove_run_directory(path: &Path) -> io::Result<()> {
+    remove_cgroups(path)?;
     missing_is_fine(empty(path))?;
     // A directory without its lock file looks like a leftover; nobody may look between the next two steps.
     let _base_lock = path.parent().map(lock_base).transpose()?;
     missing_is_fine(fs::remove_file(path.join(LOCK)))?;
     missing_is_fine(fs::remove_dir(path))
+}
+
+/// Before the record of them goes: cgroups that nobody finds would stay until the host restarts.
+fn remove_cgroups(path: &Path) -> io::Result<()> {
+    let record = fs::read_to_string(path.join(CGROUPS)).unwrap_or_default();
+    let id = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    for cgroup in record.lines().map(Path::new) {
+        if cgroup.is_absolute() && cgroup.file_name().is_some_and(|name| name == cgroup::name(id).as_str()) {
+            cgroup::remove_tree(cgroup).map_err(|error| {
+                io::Error::new(error.kind(), format!("cgroup {}: {error}", cgroup.display()))
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn empty(path: &Path) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! <control root>/<pid>-<random>/lock        held for life by the virtmark process that made it
 //!                               processes   started processes: `pid start_ticks boot_id name` a line
 //!                               bulk        directories for bulk data that belong to it: a path a line
+//!                               cgroups     its cgroups: a path a line
 //!                               <machine>/  sockets, logs
 //! <bulk root>/<pid>-<random>/lock           the same scheme, for files as large as a guest's memory
 //!                            <machine>/
@@ -21,7 +22,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use error::RunDirError;
 pub use hunt::KilledProcess;
@@ -29,12 +30,15 @@ pub use leftovers::{Leftover, clean_leftovers};
 pub(crate) use log::ProcessLog;
 pub use roots::Roots;
 
+use crate::cgroup::RunCgroups;
 use crate::facts::boot_id;
+use crate::source::Source;
 use locked::LockedDir;
 use roots::{RUN_DIR_VARIABLE, SCRATCH_VARIABLE, io_error};
 
 const PROCESSES: &str = "processes";
 const BULK: &str = "bulk";
+const CGROUPS: &str = "cgroups";
 
 /// Longest path of a run directory. The address of a Unix socket has room for 107 bytes (unix(7)), which leaves a
 /// machine's name and a socket's name 43.
@@ -49,6 +53,7 @@ pub struct RunDir {
     roots: Roots,
     control: LockedDir,
     bulk: Mutex<Vec<LockedDir>>,
+    cgroups: OnceLock<Result<RunCgroups, String>>,
     processes: Arc<File>,
     boot_id: String,
 }
@@ -73,7 +78,8 @@ impl RunDir {
         let processes = append_to(&path.join(PROCESSES)).map_err(create_error)?;
         // Where the kernel gives no boot id, the start time alone tells processes apart.
         let boot_id = boot_id().unwrap_or_else(|| "-".into());
-        Ok(Self { roots, control, bulk: Mutex::default(), processes: Arc::new(processes), boot_id })
+        let (bulk, cgroups) = (Mutex::default(), OnceLock::new());
+        Ok(Self { roots, control, bulk, cgroups, processes: Arc::new(processes), boot_id })
     }
 
     /// The directory.
@@ -109,6 +115,18 @@ impl RunDir {
             bulk.push(directory);
         }
         make_named(&path, name, SCRATCH_VARIABLE)
+    }
+
+    /// The cgroups for the machines of this run, made at the first call; otherwise why this process may have none.
+    pub fn cgroups(&self) -> Result<&RunCgroups, &str> {
+        let make = || {
+            let record = self.control.path().join(CGROUPS);
+            let mut file = append_to(&record).map_err(|error| format!("{}: {error}", record.display()))?;
+            RunCgroups::make(&Source::new(Path::new("/")), self.id(), |path| {
+                file.write_all(format!("{}\n", path.display()).as_bytes())
+            })
+        };
+        self.cgroups.get_or_init(make).as_ref().map_err(String::as_str)
     }
 
     /// Removes a machine's directories, those for large files too. None there is fine.
@@ -176,7 +194,7 @@ fn make_named(parent: &Path, name: &str, variable: &'static str) -> Result<PathB
 fn check_name(name: &str) -> Result<(), RunDirError> {
     let is_plain =
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-    let is_taken = [locked::LOCK, PROCESSES, BULK].contains(&name);
+    let is_taken = [locked::LOCK, PROCESSES, BULK, CGROUPS].contains(&name);
     if !is_plain || is_taken || name.is_empty() || name.len() > 64 || name.starts_with('.') {
         return Err(RunDirError::InvalidName { name: name.to_owned() });
     }
@@ -226,7 +244,9 @@ mod tests {
     fn a_name_is_one_plain_component() {
         let (_place, run_dir) = run_dir();
         let long = "x".repeat(65);
-        for name in ["", ".", "..", ".hidden", "a/b", "a b", "lock", "processes", "bulk", "ü", &long] {
+        for name in
+            ["", ".", "..", ".hidden", "a/b", "a b", "lock", "processes", "bulk", "cgroups", "ü", &long]
+        {
             assert!(matches!(run_dir.machine_dir(name), Err(RunDirError::InvalidName { .. })), "{name:?}");
         }
         assert!(run_dir.machine_dir("qemu-1.a_B").is_ok());

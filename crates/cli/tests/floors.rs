@@ -7,7 +7,7 @@ use cargo_metadata::MetadataCommand;
 
 /// Every crate of the workspace with its floor; a room may be on the plan before it is built. Floor 2 has storeys: the
 /// traits, the agent that drivers carry, the drivers.
-const FLOORS: [(&str, &str); 16] = [
+const FLOORS: [(&str, &str); 17] = [
     ("virtmark-stats", "0"),
     ("virtmark-model", "0"),
     ("virtmark-protocol", "0"),
@@ -18,6 +18,7 @@ const FLOORS: [(&str, &str); 16] = [
     ("virtmark-timeseries", "1"),
     ("virtmark-hypervisor", "2a"),
     ("virtmark-agent-binary", "2b"),
+    ("virtmark-driver-endpoint", "2c"),
     ("virtmark-driver-native", "2c"),
     ("virtmark-driver-qemu", "2c"),
     ("virtmark-recorder", "3"),

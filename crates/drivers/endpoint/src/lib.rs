@@ -1,0 +1,1 @@
+//! Any sandbox service's HTTP API as a platform.

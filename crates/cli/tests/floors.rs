@@ -7,7 +7,7 @@ use cargo_metadata::MetadataCommand;
 
 /// Every crate of the workspace with its floor; a room may be on the plan before it is built. Floor 2 has storeys: the
 /// traits, the agent that drivers carry, the drivers.
-const FLOORS: [(&str, &str); 17] = [
+const FLOORS: [(&str, &str); 18] = [
     ("virtmark-stats", "0"),
     ("virtmark-model", "0"),
     ("virtmark-protocol", "0"),
@@ -22,6 +22,7 @@ const FLOORS: [(&str, &str); 17] = [
     ("virtmark-driver-native", "2c"),
     ("virtmark-driver-qemu", "2c"),
     ("virtmark-recorder", "3"),
+    ("virtmark-sandbox", "3"),
     ("virtmark-scenarios", "3"),
     ("virtmark-report", "4"),
     ("virtmark", "5"),

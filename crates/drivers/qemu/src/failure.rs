@@ -13,6 +13,8 @@ pub(crate) struct Death<'a> {
     pub(crate) kernel: &'a Path,
     pub(crate) machine: &'a str,
     pub(crate) memory_bytes: u64,
+    /// The limit of its cgroup, when the kernel has killed it there.
+    pub(crate) memory_limit_bytes: Option<u64>,
     pub(crate) status: String,
     pub(crate) stderr: String,
 }
@@ -23,6 +25,10 @@ impl Death<'_> {
         let said = |words: &[&str]| words.iter().any(|word| self.stderr.contains(word));
         let reason = self.stderr.trim().to_owned();
         let machine = self.machine.to_owned();
+        if let Some(limit) = self.memory_limit_bytes {
+            let reason = format!("and its VMM needed more than the {limit} bytes that its cgroup may use");
+            return Error::OutOfMemory { machine, wanted_bytes: self.memory_bytes, reason };
+        }
         if said(&["Cannot allocate memory", "cannot set up guest memory", "cannot map backing store"]) {
             return Error::OutOfMemory { machine, wanted_bytes: self.memory_bytes, reason };
         }
@@ -51,17 +57,28 @@ mod tests {
     use virtmark_model::FailureClass;
 
     fn class_of(stderr: &str) -> FailureClass {
-        let death = Death {
+        death(stderr, None).classify().class()
+    }
+
+    fn death(stderr: &str, memory_limit_bytes: Option<u64>) -> Death<'_> {
+        Death {
             accelerator: "kvm".into(),
             console: "booting".into(),
             directory: Path::new("/run"),
             kernel: Path::new("/kernel"),
             machine: "m",
             memory_bytes: 1,
+            memory_limit_bytes,
             status: "exited with code 1".into(),
             stderr: stderr.into(),
-        };
-        death.classify().class()
+        }
+    }
+
+    #[test]
+    fn a_kill_at_the_limit_of_the_cgroup_is_out_of_memory() {
+        let error = death("", Some(4096)).classify();
+        assert_eq!(error.class(), FailureClass::OutOfMemory);
+        assert!(error.to_string().contains("more than the 4096 bytes that its cgroup may use"), "{error}");
     }
 
     #[test]

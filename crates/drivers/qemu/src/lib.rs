@@ -5,6 +5,7 @@
 
 mod boot;
 mod command_line;
+mod confinement;
 mod console;
 mod discover;
 mod disks;
@@ -27,6 +28,7 @@ use virtmark_hypervisor::{
 };
 use virtmark_model::{Accelerator, HypervisorFacts, Timeline};
 
+pub use confinement::{ConfinementFacts, Measure};
 pub use discover::Program;
 
 use crate::boot::BootPlan;
@@ -111,8 +113,13 @@ impl Qemu {
             (Capability::Migrate, "this driver does not move machines yet"),
         ]);
         let memory_limit_bytes = memory_limit_bytes();
-        let platform = Arc::new(Platform { accelerator, memory_limit_bytes, program, run_dir });
+        let platform = Arc::new(Platform::new(accelerator, memory_limit_bytes, program, run_dir));
         Ok(Self { capabilities, facts, platform })
+    }
+
+    /// How machines that are `confined` are locked in on this host. The first call finds out, and executes QEMU once.
+    pub fn confinement(&self) -> &ConfinementFacts {
+        self.platform.confinement().facts()
     }
 
     /// The options that decide how fast a guest boots, for a bare QEMU command line to compare with: machine type, CPU

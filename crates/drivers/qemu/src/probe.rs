@@ -96,12 +96,7 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
         confined: false,
         ready_timeout: PROBE_TIMEOUT,
     };
-    let platform = Platform {
-        accelerator: Accelerator::Kvm,
-        memory_limit_bytes: u64::MAX,
-        program: program.clone(),
-        run_dir: Arc::clone(run_dir),
-    };
+    let platform = Platform::new(Accelerator::Kvm, u64::MAX, program.clone(), Arc::clone(run_dir));
     let plan = BootPlan::choose(Accelerator::Kvm, spec.vcpus);
     let unusable = |reason: String| Ok(KvmFinding { state: KvmState::Unusable, reason });
     let started = Instant::now();

@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use virtmark_host::cgroup::MachineCgroup;
 use virtmark_host::process::{Child, ProcessError, Spawn, Stream, describe_exit};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::link::AgentLink;
@@ -17,6 +18,7 @@ use virtmark_model::{Accelerator, Stopwatch};
 
 use crate::boot::BootPlan;
 use crate::command_line::{CommandLine, Memory, Sockets};
+use crate::confinement::{Confinement, Files};
 use crate::console::Console;
 use crate::discover::Program;
 use crate::disks;
@@ -51,6 +53,24 @@ pub(crate) struct Platform {
     pub(crate) memory_limit_bytes: u64,
     pub(crate) program: Program,
     pub(crate) run_dir: Arc<RunDir>,
+    confinement: OnceLock<Confinement>,
+}
+
+impl Platform {
+    pub(crate) fn new(
+        accelerator: Accelerator,
+        memory_limit_bytes: u64,
+        program: Program,
+        run_dir: Arc<RunDir>,
+    ) -> Self {
+        Self { accelerator, memory_limit_bytes, program, run_dir, confinement: OnceLock::new() }
+    }
+
+    /// How machines are locked in here, found out at the first call.
+    pub(crate) fn confinement(&self) -> &Confinement {
+        let find = || Confinement::find(&self.program, self.accelerator, &self.run_dir);
+        self.confinement.get_or_init(find)
+    }
 }
 
 /// One QEMU process, its guest stopped until [`Vm::go`].
@@ -62,6 +82,8 @@ pub(crate) struct Vm {
     /// Shared with whoever watches the machine.
     qmp: Arc<Mutex<Qmp>>,
     child: Child,
+    /// After the process, which must be gone before it can be removed.
+    cgroup: Option<MachineCgroup>,
     directory: PathBuf,
     disks: Vec<PathBuf>,
     accelerator: Accelerator,
@@ -115,15 +137,25 @@ impl Vm {
             console: spawn.pass_fd(console_theirs.into()),
             qmp: spawn.pass_fd(qmp_theirs.into()),
         };
-        let memory_kind = match (&memory, origin) {
+        let snapshot_memory = match origin {
+            Origin::Restore(path) => path.map(Path::to_path_buf),
+            Origin::Boot => None,
+        };
+        let mut files = Files { disks: disks.clone(), image: image.clone(), memory: snapshot_memory };
+        let mut cgroup = None;
+        if spec.confined {
+            files = platform.confinement().lock_in(&mut spawn, &files)?;
+            cgroup = platform.confinement().cgroup(&platform.run_dir, spec)?;
+        }
+        let memory_kind = match (&memory, &files.memory) {
             (Some(file), _) => Memory::Shared(spawn.pass_fd(duplicate(file)?)),
-            (None, Origin::Restore(Some(path))) => Memory::PrivateOver(path),
-            (None, Origin::Boot | Origin::Restore(None)) => Memory::Anonymous,
+            (None, Some(path)) => Memory::PrivateOver(path),
+            (None, None) => Memory::Anonymous,
         };
         let command_line = CommandLine {
             accelerator: platform.accelerator,
-            disks: &disks,
-            image,
+            disks: &files.disks,
+            image: &files.image,
             incoming: matches!(origin, Origin::Restore(_)),
             memory: memory_kind,
             plan,
@@ -138,9 +170,21 @@ impl Vm {
         watch.mark("prepare");
 
         let child = spawn.start(&platform.run_dir).map_err(|error| start_error(platform, error))?;
+        if let Some(cgroup) = &cgroup {
+            // While QEMU starts, as the kernel takes its time; long before its guest may execute anything.
+            cgroup.adopt(child.pid()).map_err(Error::io(format!("limit what {} may use", spec.name)))?;
+        }
         let (accelerator, kernel) = (platform.accelerator, &image.kernel);
         let dead = |status: String| {
-            death(accelerator, kernel, &spec.name, spec.memory_bytes, &console, &directory, status)
+            death(
+                accelerator,
+                kernel,
+                (&spec.name, spec.memory_bytes),
+                cgroup.as_ref(),
+                &console,
+                &directory,
+                status,
+            )
         };
         let qmp = match Qmp::negotiate(qmp_ours, QMP_TIMEOUT) {
             Ok(qmp) => qmp,
@@ -158,6 +202,7 @@ impl Vm {
             memory,
             qmp: Arc::new(Mutex::new(qmp)),
             child,
+            cgroup,
             directory,
             disks,
             accelerator: platform.accelerator,
@@ -350,8 +395,8 @@ impl Vm {
         }
         let status = self.wait_exit(EXIT_GRACE).map(describe_exit);
         let status = status.unwrap_or_else(|| "it closed its connections".into());
-        let Self { accelerator, kernel, name, memory_bytes, console, directory, .. } = self;
-        death(*accelerator, kernel, name, *memory_bytes, console, directory, status)
+        let Self { accelerator, kernel, name, memory_bytes, cgroup, console, directory, .. } = self;
+        death(*accelerator, kernel, (name, *memory_bytes), cgroup.as_ref(), console, directory, status)
     }
 
     fn qmp_error(&self, error: &QmpError) -> Error {
@@ -366,8 +411,10 @@ impl Vm {
         self.link.close();
         let killed = self.kill();
         drop(self.console);
+        let unlimited = self.cgroup.map_or(Ok(()), MachineCgroup::remove);
         run_dir.remove_machine(&self.name)?;
-        killed
+        killed?;
+        unlimited.map_err(Error::io(format!("remove the cgroup of {}", self.name)))
     }
 
     /// Ends the process at once, and waits until it is gone.
@@ -395,12 +442,13 @@ fn control_error(machine: &str, error: &QmpError) -> Error {
 fn death(
     accelerator: Accelerator,
     kernel: &Path,
-    machine: &str,
-    memory_bytes: u64,
+    (machine, memory_bytes): (&str, u64),
+    cgroup: Option<&MachineCgroup>,
     console: &Console,
     directory: &Path,
     status: String,
 ) -> Error {
+    let over_limit = cgroup.filter(|cgroup| cgroup.oom_kills().is_some_and(|kills| kills > 0));
     Death {
         accelerator: accelerator.to_string(),
         console: console.tail(),
@@ -408,6 +456,7 @@ fn death(
         kernel,
         machine,
         memory_bytes,
+        memory_limit_bytes: over_limit.map(|cgroup| cgroup.limits().memory_bytes),
         status,
         stderr: fs::read_to_string(directory.join("stderr")).unwrap_or_default(),
     }

@@ -1,0 +1,279 @@
+//! Confined machines, as the host's kernel sees them.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
+use virtmark_host::process::{FIRST_USER, GROUP, live_children};
+use virtmark_host::rundir::{Roots, RunDir};
+use virtmark_hypervisor::{BootImage, Command, Disk, Hypervisor, Machine, MachineSpec};
+use virtmark_image::{Store, TinyRecipe};
+use virtmark_model::{Accelerator, FailureClass};
+
+const MEMORY_BYTES: u64 = 128 << 20;
+
+struct Place {
+    directory: tempfile::TempDir,
+    run_dir: Arc<RunDir>,
+    qemu: Qemu,
+    image: BootImage,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
+        let store = Store::open(Store::default_dir().unwrap()).unwrap();
+        let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
+        let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}")).unwrap();
+        let image = BootImage::of(&image);
+        let run_dir = Arc::new(RunDir::create_in(roots(directory.path())).unwrap());
+        let options = QemuOptions {
+            program: None,
+            accelerator: AcceleratorChoice::Auto,
+            cache: store.dir().to_path_buf(),
+            vcpus: 1,
+        };
+        let qemu =
+            Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}")).unwrap();
+        Self { directory, run_dir, qemu, image }
+    }
+
+    fn spec(&self, name: &str) -> MachineSpec {
+        MachineSpec {
+            name: name.into(),
+            vcpus: 1,
+            memory_bytes: MEMORY_BYTES,
+            image: Some(self.image.clone()),
+            disks: Vec::new(),
+            kernel_arguments: Vec::new(),
+            snapshots: false,
+            confined: true,
+            ready_timeout: Duration::from_secs(60),
+        }
+    }
+
+    fn started(&self, spec: &MachineSpec) -> Box<dyn Machine> {
+        let (mut machine, _) = self.qemu.create(spec).unwrap();
+        machine.start().unwrap();
+        machine
+    }
+
+    /// Fails where the VMM of this machine is less locked in than the driver says.
+    fn check(&self, name: &str) {
+        let pid = pid_of(name);
+        let facts = self.qemu.confinement();
+        assert_eq!(status(pid, "NoNewPrivs"), "1");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(status(pid, set), "0000000000000000", "{set}");
+        }
+        if facts.seccomp.holds {
+            assert_eq!(status(pid, "Seccomp"), "2");
+        }
+        if rustix::process::geteuid().is_root() && facts.unprivileged_user.holds {
+            let user = FIRST_USER + pid as u32;
+            assert_eq!(status(pid, "Uid"), format!("{user}\t{user}\t{user}\t{user}"));
+            assert_eq!(status(pid, "Gid"), format!("{GROUP}\t{GROUP}\t{GROUP}\t{GROUP}"));
+            if self.qemu.facts().accelerator == Some(Accelerator::Tcg) {
+                assert_eq!(status(pid, "Groups"), "");
+            }
+        } else {
+            eprintln!("skipped: a user of its own: {}", facts.unprivileged_user.detail);
+        }
+        let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+        let variables: Vec<_> = environment.split_terminator('\0').collect();
+        assert_eq!(variables, [format!("VIRTMARK_RUN_ID={}", self.run_dir.id())]);
+        let Ok(run) = self.run_dir.cgroups() else {
+            return eprintln!("skipped: a cgroup: {}", facts.cgroup.detail);
+        };
+        let cgroups = cgroups_of(pid, &self.run_dir);
+        assert!(!cgroups.is_empty());
+        let limits: Vec<u64> = cgroups.iter().flat_map(|cgroup| limits_in(cgroup)).collect();
+        assert_eq!(limits.len(), run.controllers().len(), "{cgroups:?}");
+    }
+}
+
+fn roots(place: &Path) -> Roots {
+    Roots::new(place.join("run"), [place.join("bulk")])
+}
+
+fn pid_of(name: &str) -> i32 {
+    live_children().into_iter().find(|child| child.name == name).unwrap().pid
+}
+
+fn status(pid: i32, key: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {key} in {text}")).trim().to_owned()
+}
+
+/// The cgroups of this run's machines that a process is in, as directories.
+fn cgroups_of(pid: i32, run_dir: &RunDir) -> Vec<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    recorded(run_dir.path())
+        .into_iter()
+        .flat_map(|directory| fs::read_dir(directory).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .filter(|path| {
+            let ending = path.components().rev().take(2).collect::<Vec<_>>();
+            let ending: PathBuf = ending.into_iter().rev().collect();
+            text.lines().any(|line| Path::new(line.rsplit(':').next().unwrap()).ends_with(&ending))
+        })
+        .filter(|path| {
+            fs::read_to_string(path.join("cgroup.procs")).unwrap().lines().any(|line| line == pid.to_string())
+        })
+        .collect()
+}
+
+fn recorded(run_dir: &Path) -> Vec<PathBuf> {
+    fs::read_to_string(run_dir.join("cgroups")).unwrap_or_default().lines().map(PathBuf::from).collect()
+}
+
+/// The limits that are set in a cgroup: none of them is the kernel's "no limit".
+fn limits_in(cgroup: &Path) -> Vec<u64> {
+    let files = ["cpu.max", "cpu.cfs_quota_us", "memory.max", "memory.limit_in_bytes", "pids.max"];
+    let texts = files.into_iter().filter_map(|file| fs::read_to_string(cgroup.join(file)).ok());
+    let limits: Vec<u64> =
+        texts.map(|text| text.split_whitespace().next().unwrap().parse().unwrap()).collect();
+    assert!(limits.iter().all(|limit| (1..1 << 40).contains(limit)), "{limits:?}");
+    limits
+}
+
+fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_true() {
+        assert!(Instant::now() < deadline, "never true: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn real_confined_machines_boot_restore_and_are_locked_in() {
+    let place = Place::new();
+    for (name, measure) in place.qemu.confinement().measures() {
+        eprintln!("{name}: {} ({})", measure.holds, measure.detail);
+    }
+    let spec = MachineSpec { snapshots: true, ..place.spec("kept") };
+    let mut kept = place.started(&spec);
+    place.check("kept");
+    let guest = kept.guest().unwrap();
+    assert!(guest.exec(&Command::shell("echo remembered > /tmp/note")).unwrap().success());
+    let usage = kept.usage().unwrap();
+    assert!(
+        usage.cpu_ns > Some(0) && usage.pss_bytes > Some(0) && usage.private_bytes > Some(0),
+        "{usage:?}"
+    );
+    let mut observed = Vec::new();
+    kept.probe().unwrap().observe(&mut |name, _, _, _| observed.push(name.to_owned())).unwrap();
+    assert!(observed.iter().any(|name| name == "vmm_open_fds"), "{observed:?}");
+
+    let directory = place.directory.path().join("snapshot");
+    let (snapshot, _) = kept.snapshot(&directory).unwrap();
+    let before = fs::read(directory.join("memory")).unwrap();
+    let mut machines = vec![kept];
+    for name in ["first", "second"] {
+        let (machine, _) = place.qemu.restore(&snapshot, &place.spec(name)).unwrap();
+        place.check(name);
+        let read =
+            machine.guest().unwrap().exec(&Command::shell("cat /tmp/note; echo x > /tmp/other")).unwrap();
+        assert_eq!(read.stdout, b"remembered\n");
+        machines.push(machine);
+    }
+    assert!(
+        before == fs::read(directory.join("memory")).unwrap(),
+        "a restored machine wrote to its snapshot"
+    );
+
+    let pids: Vec<_> = ["kept", "first", "second"].map(pid_of).to_vec();
+    let cgroups: Vec<_> = pids.iter().flat_map(|pid| cgroups_of(*pid, &place.run_dir)).collect();
+    for mut machine in machines {
+        machine.destroy().unwrap();
+    }
+    assert!(cgroups.iter().all(|cgroup| !cgroup.exists()), "{cgroups:?}");
+    let runs = recorded(place.run_dir.path());
+    assert!(runs.iter().all(|cgroup| cgroup.is_dir()));
+    let Place { run_dir, qemu, .. } = place;
+    drop((run_dir, qemu));
+    assert!(runs.iter().all(|cgroup| !cgroup.exists()), "{runs:?}");
+}
+
+#[test]
+fn real_a_confined_machine_writes_to_its_disk_and_nowhere_else() {
+    let place = Place::new();
+    let disks = vec![Disk { name: "data".into(), size_bytes: 8 << 20 }];
+    let machine = place.started(&MachineSpec { disks, ..place.spec("disk") });
+    place.check("disk");
+    let guest = machine.guest().unwrap();
+    let wrote = guest
+        .exec(&Command::shell("dd if=/dev/zero bs=1M count=4 | tr '\\0' v | dd of=/dev/vda bs=1M; sync"));
+    assert!(wrote.unwrap().success());
+    let read = guest.exec(&Command::shell("dd if=/dev/vda bs=1 count=4")).unwrap();
+    assert_eq!(read.stdout, b"vvvv");
+}
+
+/// The limit is that of a machine which is told to use less than it needs, as no guest can outgrow its own.
+#[test]
+fn real_a_vmm_killed_at_its_limit_is_out_of_memory() {
+    let place = Place::new();
+    let machine = place.started(&place.spec("large"));
+    let cgroups = match place.run_dir.cgroups() {
+        Ok(run) if run.controllers().contains(&"memory") => cgroups_of(pid_of("large"), &place.run_dir),
+        Ok(_) => return eprintln!("skipped: memory is not limited here"),
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let (used, limit) = cgroups
+        .iter()
+        .flat_map(|cgroup| {
+            [("memory.usage_in_bytes", "memory.limit_in_bytes"), ("memory.current", "memory.max")]
+                .map(|(used, limit)| (cgroup.join(used), cgroup.join(limit)))
+        })
+        .find(|(used, _)| used.exists())
+        .unwrap();
+    let used: u64 = fs::read_to_string(used).unwrap().trim().parse().unwrap();
+    fs::write(limit, (used + (4 << 20)).to_string()).unwrap();
+    let guest = machine.guest().unwrap();
+    let error = guest.exec(&Command::shell("dd if=/dev/zero of=/tmp/large bs=1M count=64")).unwrap_err();
+    let error = machine.explain(error);
+    assert_eq!(error.class(), FailureClass::OutOfMemory, "{error}");
+}
+
+#[test]
+fn real_nothing_of_a_confined_machine_outlives_a_killed_virtmark() {
+    let place = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
+    let test = std::env::current_exe().unwrap();
+    // Cargo puts examples beside the directory of test programs, and builds them before tests.
+    let example = test.parent().unwrap().parent().unwrap().join("examples/confined");
+    let mut victim = Process::new(example);
+    victim.args([place.path().join("run"), place.path().join("bulk")]).stdout(Stdio::piped());
+    let mut victim = victim.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(victim.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let vmm: i32 = line.trim().parse().unwrap();
+    let started = fs::read_to_string(format!("/proc/{vmm}/stat")).unwrap();
+    assert!(started.contains("qemu"), "{started}");
+    let mut run = fs::read_dir(place.path().join("run")).unwrap().map(|entry| entry.unwrap().path());
+    let cgroups = recorded(&run.find(|path| path.is_dir()).unwrap());
+
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    eventually("the kernel ends the VMM", || {
+        let stat = fs::read_to_string(format!("/proc/{vmm}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
+    });
+    assert!(cgroups.iter().all(|cgroup| cgroup.is_dir()), "{cgroups:?}");
+    let leftovers = roots(place.path()).clean_leftovers();
+    assert!(
+        !leftovers.is_empty() && leftovers.iter().all(|leftover| leftover.problem.is_none()),
+        "{leftovers:?}"
+    );
+    assert!(cgroups.iter().all(|cgroup| !cgroup.exists()), "{cgroups:?}");
+    if cgroups.is_empty() {
+        eprintln!("skipped: that its cgroups go: it had none here");
+    }
+}

@@ -59,7 +59,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    fn add(&mut self, duration_ns: u64) {
+    pub(crate) fn add(&mut self, duration_ns: u64) {
         let seconds = Duration::from_nanos(duration_ns).as_secs_f64();
         if let Some(bucket) = BUCKETS_S.iter().position(|bound| seconds <= *bound) {
             self.buckets[bucket] += 1;

@@ -1,0 +1,96 @@
+//! `POST /exec/stream`: a command's output as server-sent events, while it runs.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use serde::Serialize;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::time::timeout;
+
+use super::blocking::{Lane, finished};
+use super::body::{AnswerBody, Piece};
+use super::dispatch::{Answer, Call, Failure, Shared, answer, json_bytes};
+use super::refusal::Refusal;
+use crate::api::{ExecRequest, StreamEvent};
+
+/// Events on their way to the client. What a command writes beyond that waits in the guest.
+const EVENTS: usize = 8;
+/// How long a failure of a command that has written nothing can still be the status of the answer; later it is an
+/// event.
+const BEGIN_TIME: Duration = Duration::from_millis(200);
+const CONTENT_TYPE: &str = "text/event-stream";
+
+pub(super) async fn exec(shared: &Arc<Shared>, mut call: Call<'_>) -> Result<Answer, Refusal> {
+    let request: ExecRequest = call.json(shared).await?;
+    let (pieces, mut receiver) = channel(EVENTS);
+    let status_is_sent = Arc::new(AtomicBool::new(false));
+    let mut events = Events { pieces, status_is_sent: status_is_sent.clone(), is_empty: true };
+    let service = shared.service.clone();
+    let job = shared.pool.start(Lane::Work, move || {
+        let outcome = service.exec_stream(request, &mut |event| events.output(&event));
+        events.end(outcome)
+    })?;
+    match timeout(BEGIN_TIME, receiver.recv()).await {
+        Ok(Some(first @ Piece::Data(_))) => return Ok(answer(CONTENT_TYPE, AnswerBody::stream(first, receiver))),
+        Err(_) if !status_is_sent.swap(true, Ordering::AcqRel) => {
+            return Ok(answer(CONTENT_TYPE, AnswerBody::stream(None, receiver)));
+        }
+        _ => {}
+    }
+    match finished(job, "a command").await? {
+        Some(refusal) => Err(refusal),
+        None => Err(Refusal::Internal("a command, which ended without a word".into())),
+    }
+}
+
+/// The events of one command, on the thread that runs it.
+struct Events {
+    pieces: Sender<Piece>,
+    /// Set by whoever is first: the answer when it starts, the command when its failure becomes the status.
+    status_is_sent: Arc<AtomicBool>,
+    is_empty: bool,
+}
+
+impl Events {
+    fn output(&mut self, event: &StreamEvent) -> io::Result<()> {
+        match event {
+            StreamEvent::Stderr(data) => self.send("stderr", data),
+            StreamEvent::Stdout(data) => self.send("stdout", data),
+        }
+    }
+
+    /// Sends the last event; gives the failure that is to be the status of the answer.
+    fn end<T: Serialize>(mut self, outcome: crate::Result<T>) -> Option<Refusal> {
+        let refusal = match outcome {
+            Ok(end) => {
+                // Nobody to tell means that the client is gone; likewise below.
+                let _ = self.send("exit", &end);
+                None
+            }
+            Err(error) => Some(Refusal::Core(error)),
+        };
+        if let Some(refusal) = refusal {
+            if self.is_empty && !self.status_is_sent.swap(true, Ordering::AcqRel) {
+                let _ = self.pieces.blocking_send(Piece::Broken);
+                return Some(refusal);
+            }
+            let _ = self.send("error", &Failure::from(&refusal));
+        }
+        let _ = self.pieces.blocking_send(Piece::End);
+        None
+    }
+
+    /// Waits until the client has taken enough of what was sent before.
+    fn send(&mut self, name: &str, data: &impl Serialize) -> io::Result<()> {
+        let data = json_bytes(data).map_err(|refusal| io::Error::other(refusal.to_string()))?;
+        // JSON has no line breaks outside of its strings, and none unescaped inside of them.
+        let event = [b"event: ", name.as_bytes(), b"\ndata: ", &data, b"\n\n"].concat();
+        self.is_empty = false;
+        self.pieces
+            .blocking_send(Piece::Data(Bytes::from(event)))
+            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone"))
+    }
+}

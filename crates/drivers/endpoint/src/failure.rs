@@ -1,0 +1,143 @@
+//! From an answer that is none to an error that says what was attempted, on what, why it failed and what to do.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::Value;
+use virtmark_hypervisor::Error;
+
+use crate::http::{Reply, Trouble};
+use crate::mapping::answer::ErrorAnswer;
+
+/// What an answer without a message says is cut to this many characters.
+const SNIPPET_CHARS: usize = 200;
+
+/// One request, in the words of its errors.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    /// What is done, on what: `create m1`.
+    pub(crate) action: String,
+    /// Method and URL.
+    pub(crate) request: String,
+    /// The machine; the service itself where there is none.
+    pub(crate) machine: String,
+    pub(crate) timeout: Duration,
+    /// What an answer that was lost leaves behind.
+    pub(crate) leftover: Option<&'static str>,
+}
+
+impl Attempt {
+    fn told(&self) -> String {
+        format!("{} ({})", self.action, self.request)
+    }
+
+    fn other(&self, reason: String) -> Error {
+        Error::Io { action: self.told(), source: io::Error::other(reason) }
+    }
+
+    /// For an answer that may have been lost after the service did what it was asked.
+    fn doubtful(&self, reason: String) -> Error {
+        match self.leftover {
+            Some(leftover) => self.other(format!("{reason}; {leftover}")),
+            None => self.other(reason),
+        }
+    }
+
+    /// No whole answer came.
+    pub(crate) fn trouble(&self, trouble: Trouble) -> Error {
+        match trouble {
+            Trouble::Lost(reason) => self.doubtful(format!("the answer was lost: {reason}")),
+            Trouble::NobodyThere(reason) => Error::HypervisorMissing {
+                program: self.told(),
+                reason: format!("nothing answers there: {reason}"),
+                remedy: "start the service (`virtmark serve`), or give the URL of one with --endpoint".into(),
+            },
+            Trouble::Timeout => Error::Timeout {
+                machine: self.machine.clone(),
+                request: match self.leftover {
+                    Some(leftover) => format!("{} ({leftover})", self.told()),
+                    None => self.told(),
+                },
+                timeout: self.timeout,
+                console: String::new(),
+            },
+            Trouble::TooLarge(bytes) => {
+                self.doubtful(format!("the answer is larger than the {bytes} bytes that are read of one"))
+            }
+        }
+    }
+
+    /// An answer came, and does not say what it should.
+    pub(crate) fn unreadable(&self, reply: &Reply, reason: &str) -> Error {
+        let said = snippet(&reply.body);
+        self.doubtful(format!(
+            "the service answered {} and {reason}: {said:?}; is this its API, and the right --mapping?",
+            reply.status
+        ))
+    }
+
+    /// The service refused, or could not.
+    pub(crate) fn refused(&self, reply: &Reply, fields: &ErrorAnswer) -> Error {
+        let reason = self.reason(reply, fields);
+        let kind = match reply.status {
+            401 | 403 => {
+                return Error::PermissionDenied {
+                    action: format!("{}: {reason}", self.told()),
+                    remedy: "give the service's token with --token".into(),
+                };
+            }
+            410 => {
+                return Error::VmmExited {
+                    machine: self.machine.clone(),
+                    status: format!("{}: {reason}", self.told()),
+                    output: String::new(),
+                };
+            }
+            300..=399 => {
+                return self
+                    .other(format!("{reason}; give the URL that it leads to, no redirect is followed"));
+            }
+            404 | 405 => io::ErrorKind::NotFound,
+            408 | 504 => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::Other,
+        };
+        Error::Io { action: self.told(), source: io::Error::new(kind, reason) }
+    }
+
+    fn reason(&self, reply: &Reply, fields: &ErrorAnswer) -> String {
+        let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
+        let field = |pointer: &Option<crate::mapping::answer::Pointer>| {
+            let text = pointer.as_ref()?.find(body.as_ref()?)?;
+            Some(text.as_str().map_or_else(|| text.to_string(), str::to_owned))
+        };
+        let mut reason = format!("the service answered {}", reply.status);
+        if let Some(code) = field(&fields.code) {
+            reason += &format!(" {code}");
+        }
+        match field(&fields.message) {
+            Some(message) => reason += &format!(": {message}"),
+            None if reply.body.is_empty() => {}
+            None => reason += &format!(": {:?}", snippet(&reply.body)),
+        }
+        if let Some(remedy) = field(&fields.remedy) {
+            reason += &format!("; {remedy}");
+        }
+        if let Some(after) = &reply.retry_after {
+            // A number of seconds, or a date.
+            let unit = if after.bytes().all(|byte| byte.is_ascii_digit()) { " s" } else { "" };
+            reason += &format!(" (Retry-After: {after}{unit})");
+        }
+        reason
+    }
+}
+
+/// The beginning of a text, on one line.
+fn snippet(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(8 * SNIPPET_CHARS)]);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(SNIPPET_CHARS) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}

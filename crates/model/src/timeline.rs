@@ -50,7 +50,7 @@ impl Timeline {
 
 /// Takes a time apart while it passes: every [`mark`](Stopwatch::mark) ends one phase and starts the next,
 /// so that the phases are contiguous and their sum is the whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stopwatch {
     started: Instant,
     last_ns: u64,

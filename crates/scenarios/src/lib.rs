@@ -5,10 +5,15 @@
 //! stored samples and nothing else, so that `virtmark show` prints the same figures as the run itself.
 
 pub mod capture;
+mod command;
 mod destroy;
 pub mod figures;
+mod kept;
 pub mod lifecycle;
+mod nanoseconds;
+pub mod pace;
 mod recorder;
+pub mod restore;
 mod run;
 mod trial;
 pub mod tti;

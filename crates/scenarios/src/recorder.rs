@@ -31,10 +31,10 @@ impl<'a> Recorder<'a> {
         self.keep(metric, Unit::Ns, trial.started, trial.outcome, trial.phases, trial.labels)
     }
 
-    /// Keeps what stands for a time that cannot be measured here, and why.
-    pub(crate) fn skip(&self, metric: &str, reason: String) -> Result<()> {
+    /// Keeps what stands for a value that cannot be measured here, and why.
+    pub(crate) fn skip(&self, metric: &str, unit: Unit, reason: String) -> Result<()> {
         let outcome = Outcome::Skipped { reason };
-        self.keep(metric, Unit::Ns, Instant::now(), outcome, Vec::new(), BTreeMap::new())
+        self.keep(metric, unit, Instant::now(), outcome, Vec::new(), BTreeMap::new())
     }
 
     /// Keeps a sample of any unit; it is safe when this returns.

@@ -10,19 +10,29 @@ use std::time::{Duration, Instant};
 use common::{Fake, Fault, Noting, Watcher};
 use virtmark_hypervisor::{Hypervisor, MachineState, Observer};
 use virtmark_model::{FailureClass, Sample};
-use virtmark_scenarios::tti::{Mode, Tti, TtiPlan, TtiReport};
+use virtmark_scenarios::pace::{Arrivals, Mode, Pace};
+use virtmark_scenarios::tti::{Tti, TtiPlan, TtiReport};
 use virtmark_scenarios::{Context, Ending, Error, Sink};
 
 fn plan(mode: Mode, iterations: u32, concurrency: u32) -> TtiPlan {
-    TtiPlan {
-        iterations: NonZeroU32::new(iterations).unwrap(),
-        warmup: 0,
-        command: "echo benchmark".into(),
-        timeout: Duration::from_secs(5),
-        mode,
-        concurrency: NonZeroU32::new(concurrency).unwrap(),
-        stagger: Duration::from_millis(10),
-    }
+    let (iterations, concurrency) =
+        (NonZeroU32::new(iterations).unwrap(), NonZeroU32::new(concurrency).unwrap());
+    let pace = match mode {
+        Mode::Burst => Pace::burst(iterations, 0, concurrency),
+        Mode::OpenLoop => {
+            let rate_per_second = 250.0;
+            let duration = Duration::from_secs_f64(f64::from(iterations.get()) / rate_per_second);
+            Pace::open_loop(Arrivals { rate_per_second, duration }, 0, concurrency).unwrap()
+        }
+        Mode::Sequential => Pace::sequential(iterations, 0),
+        Mode::Staggered => Pace::staggered(iterations, 0, concurrency, Duration::from_millis(10)),
+    };
+    TtiPlan { pace, command: "echo benchmark".into(), timeout: Duration::from_secs(5) }
+}
+
+fn warmed(warmup: u32, mut plan: TtiPlan) -> TtiPlan {
+    plan.pace.warmup = warmup;
+    plan
 }
 
 fn measure(fake: &Fake, watcher: &Watcher, plan: TtiPlan) -> (Ending, Vec<Sample>, TtiReport) {
@@ -76,7 +86,7 @@ fn phases_add_up_to_the_total_and_destroy_is_not_in_it() {
 #[test]
 fn warm_ups_run_and_are_not_recorded() {
     let (fake, watcher) = (Fake::new(), Watcher::new());
-    let (_, samples, _) = measure(&fake, &watcher, TtiPlan { warmup: 2, ..plan(Mode::Sequential, 1, 1) });
+    let (_, samples, _) = measure(&fake, &watcher, warmed(2, plan(Mode::Sequential, 1, 1)));
     assert_eq!(samples.len(), 1);
     assert_eq!(watcher.warmups.load(Ordering::SeqCst), 2);
     assert_eq!(fake.shared.created.load(Ordering::SeqCst), 3);
@@ -139,8 +149,7 @@ fn a_cause_that_stays_ends_the_run_at_once() {
 #[test]
 fn a_cause_that_stays_in_a_warm_up_is_on_record() {
     let fake = Fake::new().fault("warmup-0", Fault::Create, common::missing);
-    let (ending, samples, _) =
-        measure(&fake, &Watcher::new(), TtiPlan { warmup: 5, ..plan(Mode::Sequential, 50, 1) });
+    let (ending, samples, _) = measure(&fake, &Watcher::new(), warmed(5, plan(Mode::Sequential, 50, 1)));
     assert!(matches!(ending, Ending::Stopped { .. }));
     assert_eq!(samples.len(), 1);
     assert_eq!(samples[0].labels["warmup"], "true");
@@ -196,7 +205,8 @@ fn waves_bound_the_machines_alive() {
 #[test]
 fn staggered_launches_keep_their_distance() {
     let fake = Fake::new().boot(Duration::from_millis(50));
-    let plan = TtiPlan { stagger: Duration::from_millis(40), ..plan(Mode::Staggered, 4, 4) };
+    let mut plan = plan(Mode::Staggered, 4, 4);
+    plan.pace.stagger = Duration::from_millis(40);
     let (_, _, report) = measure(&fake, &Watcher::new(), plan);
     for (position, point) in report.concurrent.unwrap().ramp.iter().enumerate() {
         assert_eq!(point.machine, format!("tti-{position}"));
@@ -208,7 +218,8 @@ fn staggered_launches_keep_their_distance() {
 #[test]
 fn a_staggered_run_stops_launching_when_a_cause_stays() {
     let fake = Fake::new().fault("tti-0", Fault::Create, common::missing);
-    let plan = TtiPlan { stagger: Duration::from_secs(30), ..plan(Mode::Staggered, 3, 3) };
+    let mut plan = plan(Mode::Staggered, 3, 3);
+    plan.pace.stagger = Duration::from_secs(30);
     let started = Instant::now();
     let (ending, samples, _) = measure(&fake, &Watcher::new(), plan);
     assert!(matches!(ending, Ending::Stopped { .. }));
@@ -272,7 +283,7 @@ fn observers_hear_of_machines_while_they_are_there() {
     for mode in Mode::ALL {
         let fake = Fake::new().fault("tti-1", Fault::Start, common::silent);
         let noting = Noting::default();
-        let plan = TtiPlan { warmup: 1, ..plan(mode, 3, 3) };
+        let plan = warmed(1, plan(mode, 3, 3));
         measure_observed(&fake, &Watcher::new(), Some(&noting), plan);
         for name in ["warmup-0", "tti-0", "tti-2"] {
             let heard: Vec<_> = noting.of(name).into_iter().map(|(what, _)| what).collect();
@@ -282,4 +293,56 @@ fn observers_hear_of_machines_while_they_are_there() {
         assert_eq!(heard, ["created", "ending"], "{mode}: it never ran");
         assert!(noting.0.lock().unwrap().iter().all(|(.., state)| *state != MachineState::Destroyed));
     }
+}
+
+#[test]
+fn an_open_loop_launches_at_its_moments_and_counts_from_them() {
+    let fake = Fake::new().boot(Duration::from_millis(30));
+    let (ending, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::OpenLoop, 10, 10));
+    assert_eq!((ending, samples.len()), (Ending::Complete, 10));
+    let mut launches: Vec<u64> = samples.iter().map(|sample| sample.started_ns).collect();
+    launches.sort_unstable();
+    for (position, launched) in launches.iter().enumerate() {
+        // The intended moments, which no lateness moves.
+        assert_eq!(launched - launches[0], position as u64 * 4_000_000);
+    }
+    for sample in &samples {
+        assert_eq!(sample.phases[0].name, "lag");
+        let sum: u64 = sample.phases.iter().map(|phase| phase.duration_ns).sum();
+        assert_eq!(sample.outcome.value(), Some(sum as f64));
+    }
+    let open = report.open_loop.unwrap();
+    assert_eq!((open.launched, open.dropped, open.rate_per_second), (10, 0, 250.0));
+    let latest = samples.iter().map(|sample| sample.phases[0].duration_ns).max();
+    assert_eq!((open.lag_p99_ns, open.lag_max_ns), (latest, latest));
+    assert_eq!(open.valid, latest.unwrap() * 100 <= report.p50_ns.unwrap());
+    assert_eq!(report.concurrent.unwrap().ramp.len(), 10);
+}
+
+#[test]
+fn arrivals_beyond_the_limit_are_failures_and_never_launched() {
+    let fake = Fake::new().boot(Duration::from_millis(300));
+    let (ending, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::OpenLoop, 12, 2));
+    assert_eq!((ending, samples.len()), (Ending::Complete, 12));
+    assert_eq!(fake.shared.most_alive.load(Ordering::SeqCst), 2);
+    assert_eq!(fake.shared.created.load(Ordering::SeqCst), 2);
+    let open = report.open_loop.unwrap();
+    assert_eq!((open.launched, open.dropped), (2, 10));
+    assert_eq!((report.iterations_success, report.iterations_failed), (2, 10));
+    let dropped = samples.iter().find(|sample| sample.labels.contains_key("dropped")).unwrap();
+    assert_eq!(dropped.labels["failed_in"], "launch");
+    assert!(format!("{:?}", dropped.outcome).contains("raise --concurrency"));
+}
+
+#[test]
+fn an_open_loop_stops_launching_when_a_cause_stays() {
+    let fake = Fake::new().fault("tti-0", Fault::Create, common::missing);
+    let mut plan = plan(Mode::OpenLoop, 3, 1);
+    plan.pace.arrivals = Some(Arrivals { rate_per_second: 0.01, duration: Duration::from_secs(300) });
+    let started = Instant::now();
+    let (ending, samples, report) = measure(&fake, &Watcher::new(), plan);
+    assert!(matches!(ending, Ending::Stopped { .. }), "{ending:?}");
+    assert_eq!(samples.len(), 1);
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(!report.open_loop.unwrap().valid);
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use virtmark_scenarios::tti::{Mode, SCENARIO, Tti, TtiPlan};
+use virtmark_scenarios::tti::{Mode, Pace, SCENARIO, Tti, TtiPlan};
 
 use super::present::{Form, present};
 use crate::args::TtiArguments;
@@ -40,18 +40,18 @@ fn plan(options: &TtiArguments) -> Result<TtiPlan, Failure> {
             return Err(Failure::usage(message));
         }
         (Mode::Sequential, _) => NonZeroU32::MIN,
-        (Mode::Burst | Mode::Staggered, chosen) => chosen.unwrap_or(options.iterations),
+        (_, chosen) => chosen.unwrap_or(options.iterations),
     };
     if options.stagger.is_some() && mode != Mode::Staggered {
         return Err(Failure::usage("--stagger is for --mode staggered: add that, or leave --stagger out"));
     }
-    Ok(TtiPlan {
+    let pace = Pace {
         iterations: options.iterations,
         warmup: options.warmup,
-        command: options.command.clone(),
-        timeout: options.timeout,
         mode,
         concurrency,
         stagger: options.stagger.unwrap_or(DEFAULT_STAGGER),
-    })
+        arrivals: None,
+    };
+    Ok(TtiPlan { pace, command: options.command.clone(), timeout: options.timeout })
 }

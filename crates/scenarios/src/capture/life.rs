@@ -50,7 +50,8 @@ impl Capture {
         let limit = Duration::from_secs(u64::from(duration_s) + u64::from(self.plan.timeout_s));
         let lived = self.steps(hypervisor, observer, &spec, limit, &mut watch, &mut machine);
         if let Some(mut machine) = machine {
-            end(machine.as_mut(), observer, progress);
+            // Told, and none of the life's samples.
+            let _ = end(machine.as_mut(), observer, progress);
         }
         match lived {
             Ok(()) => {

@@ -17,6 +17,7 @@ use virtmark_hypervisor::{Capability, MachineSpec};
 
 pub use coverage::{Coverage, Evidence, Span};
 pub use report::{CaptureReport, Row, SourceRow};
+use virtmark_model::Unit;
 
 use crate::recorder::Recorder;
 use crate::{Context, Ending, Plan, Result};
@@ -72,7 +73,7 @@ impl Capture {
         let recorder = Recorder::new(sink, progress, started);
         // The workload's length comes from the kernel command line.
         if let Some(reason) = hypervisor.capabilities().reason_absent(Capability::KernelBoot) {
-            recorder.skip("life", reason.into())?;
+            recorder.skip("life", Unit::Ns, reason.into())?;
             return Ok(Ending::Complete);
         }
         for repeat in 0..self.plan.repeat.get() {

@@ -1,9 +1,7 @@
 //! One machine, taken through its whole life.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Instant;
-use std::{fs, io};
 
 use virtmark_hypervisor::{
     Capability, Command, Error, ExecOutput, Hypervisor, Machine, MachineSpec, Observer, Result, Snapshot,
@@ -13,6 +11,7 @@ use virtmark_model::{Stopwatch, Timeline};
 
 use super::{Lifecycle, Operation};
 use crate::destroy::end;
+use crate::kept::Kept;
 use crate::recorder::Recorder;
 use crate::trial::{Trial, append_last};
 use crate::{Ending, Interrupt, Progress};
@@ -66,13 +65,14 @@ impl<'a> Cycle<'a> {
     }
 
     fn snapshot_and_restore(&self, machine: &mut dyn Machine) -> Result<(), Halt> {
-        let path = self.lifecycle.scratch.join(format!("{}-snapshot", self.name));
-        let directory = Directory { path, progress: self.progress };
-        let snapshot = self.timed(Operation::Snapshot, || machine.snapshot(&directory.path))?;
+        let directory = self.lifecycle.scratch.join(format!("{}-snapshot", self.name));
+        let mut kept = Kept::place(self.hypervisor, self.progress, directory);
+        let snapshot = self.timed(Operation::Snapshot, || machine.snapshot(kept.directory()))?;
+        let snapshot = kept.hold(snapshot);
         if !Operation::Restore.is_possible(self.hypervisor) {
             return Ok(());
         }
-        match self.restore(&snapshot) {
+        match self.restore(snapshot) {
             // The first machine is as it was, and its end can still be measured.
             Err(Halt::Failed(None)) => Ok(()),
             result => result,
@@ -233,24 +233,7 @@ impl Guard<'_> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        end(self.machine.as_mut(), self.observer.take(), self.progress);
-    }
-}
-
-/// A snapshot's directory, which is removed on every way out.
-struct Directory<'a> {
-    path: PathBuf,
-    progress: &'a dyn Progress,
-}
-
-impl Drop for Directory<'_> {
-    fn drop(&mut self) {
-        match fs::remove_dir_all(&self.path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                self.progress.warn(&format!("cannot remove the snapshot {}: {error}", self.path.display()));
-            }
-        }
+        // Told, and none of the life's samples.
+        let _ = end(self.machine.as_mut(), self.observer.take(), self.progress);
     }
 }

@@ -18,6 +18,7 @@ pub use operation::Operation;
 pub use report::{LifecycleReport, OperationFigures};
 use serde::{Deserialize, Serialize};
 use virtmark_hypervisor::MachineSpec;
+use virtmark_model::Unit;
 
 use crate::recorder::Recorder;
 use crate::{Context, Ending, Plan, Result};
@@ -74,7 +75,7 @@ impl Lifecycle {
         }
         for operation in Operation::ALL {
             if let Some(reason) = operation.reason_impossible(hypervisor) {
-                recorder.skip(operation.metric(), reason.into())?;
+                recorder.skip(operation.metric(), Unit::Ns, reason.into())?;
             }
         }
         for number in 0..self.plan.iterations.get() {

@@ -1,25 +1,14 @@
 //! One machine, from the request to create it until its first command's output is in hand.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use virtmark_hypervisor::{Command, Error, ExecOutput, ExecStatus, GuestLink, Machine, MachineSpec};
+use virtmark_hypervisor::{Error, ExecOutput, Machine, MachineSpec};
 use virtmark_model::Stopwatch;
 
-use super::Bench;
-use crate::trial::{Trial, append};
-
-/// How much of the command's output is held; the rest is received, counted and dropped.
-const OUTPUT_KEPT_BYTES: usize = 64 << 10;
-
-/// What an iteration leaves behind.
-pub(super) struct Iteration {
-    /// The measurement; none when the user stopped it in the middle.
-    pub(super) trial: Option<Trial>,
-    /// The machine, as far as one was made; whoever takes it destroys it.
-    pub(super) machine: Option<Box<dyn Machine>>,
-}
+use super::{Bench, METRIC};
+use crate::command::{describe, run};
+use crate::pace::{Attempt, Launch, Measured};
+use crate::trial::{Trial, append, append_last};
 
 /// Why an iteration did not reach its end.
 enum Halt {
@@ -28,11 +17,12 @@ enum Halt {
 }
 
 impl Bench<'_> {
-    pub(super) fn iterate(&self, spec: &MachineSpec, mut labels: BTreeMap<String, String>) -> Iteration {
-        labels.insert("machine".into(), spec.name.clone());
-        let mut watch = Stopwatch::start();
+    pub(super) fn iterate(&self, launch: Launch) -> Attempt {
+        let Launch { name, mut watch, mut labels } = launch;
+        let (limit, machine) = (self.tti.plan.timeout, self.tti.machine.clone());
+        let spec = MachineSpec { name, ready_timeout: limit, ..machine };
         let mut machine = None;
-        let result = self.steps(spec, &mut watch, &mut machine);
+        let result = self.steps(&spec, &mut watch, &mut machine);
         let trial = match result {
             Ok(output) => {
                 describe(&output, &mut labels);
@@ -43,7 +33,7 @@ impl Bench<'_> {
             Err(Halt::Failed { step, error }) => Some(Trial::failure(watch, labels, step, &error)),
             Err(Halt::Interrupted) => None,
         };
-        Iteration { trial, machine }
+        Attempt { samples: trial.map(|trial| vec![Measured::time(METRIC, trial)]), machine }
     }
 
     /// The machine is handed out as soon as it exists, so that it can be destroyed whatever happens then.
@@ -73,52 +63,16 @@ impl Bench<'_> {
         }
 
         self.go_on()?;
-        let limit = self.tti.plan.timeout;
-        let left = limit.saturating_sub(watch.elapsed());
-        let guest = machine.guest().map_err(failed("exec"))?;
-        let answer = exec(&guest, &self.tti.plan.command, left).map_err(|error| machine.explain(error));
-        let too_late = watch.elapsed() > limit;
-        let output = match answer {
-            // The agent kills the command at its limit; a guest that is gone answers nothing.
-            Ok(ExecOutput { status: ExecStatus::TimedOut, .. }) | Err(Error::Timeout { .. }) => None,
-            // The command ended in time, and its output did not: something that it started had it open.
-            Ok(_) if too_late => None,
-            result => Some(result.map_err(failed("exec"))?),
-        };
-        let Some(output) = output else {
-            return Err(failed("exec")(Error::Timeout {
-                machine: machine.name().into(),
-                request: format!("creating, starting and running {:?}", self.tti.plan.command),
-                timeout: limit,
-                console: machine.console_tail(),
-            }));
-        };
-        watch.mark("exec");
+        let called = Instant::now();
+        let plan = &self.tti.plan;
+        let what = || format!("creating, starting and running {:?}", plan.command);
+        let mut output =
+            run(machine.as_ref(), &plan.command, plan.timeout, watch, what).map_err(failed("exec"))?;
+        append_last(watch, std::mem::take(&mut output.timeline), "exec", called, Instant::now());
         Ok(output)
     }
 
     fn go_on(&self) -> Result<(), Halt> {
         if self.interrupt.is_requested() { Err(Halt::Interrupted) } else { Ok(()) }
     }
-}
-
-fn exec(guest: &Arc<dyn GuestLink>, line: &str, timeout: Duration) -> Result<ExecOutput, Error> {
-    let mut command = Command::shell(line);
-    // The start alone may have taken the whole limit; the command then gets the least that can be asked for.
-    command.timeout = Some(timeout.max(Duration::from_millis(1)));
-    command.output_limit_bytes = OUTPUT_KEPT_BYTES;
-    guest.exec(&command)
-}
-
-/// The exit status as a shell gives it: 128 and the number for a signal.
-fn describe(output: &ExecOutput, labels: &mut BTreeMap<String, String>) {
-    let code = match output.status {
-        ExecStatus::Exited(code) => code,
-        ExecStatus::Signaled(signal) => 128 + signal,
-        // Told as a failure before this.
-        ExecStatus::TimedOut => return,
-    };
-    labels.insert("exit_code".into(), code.to_string());
-    labels.insert("stdout_bytes".into(), output.stdout_bytes.to_string());
-    labels.insert("stderr_bytes".into(), output.stderr_bytes.to_string());
 }

@@ -4,22 +4,20 @@
 //! far as the platform has them. The machine is always destroyed afterwards, and that is never timed. The command's
 //! exit status is a result, kept in the label `exit_code`: only what keeps the output from arriving is a failure.
 //!
-//! Concurrent modes work in waves of at most `concurrency` machines. A wave's machines stay until all of them are
-//! ready or have failed, and are destroyed together, so that no destroy disturbs a launch or counts in the wall clock.
+//! In open-loop mode the time counts from the intended launch, and begins with the phase `lag`.
 
 mod iteration;
 mod plan;
 mod report;
-mod sequential;
-mod waves;
 
-use std::num::NonZeroU32;
-
-pub use plan::{Mode, TtiPlan, UnknownMode};
-pub use report::{Concurrent, PhaseFigures, RampPoint, TtiReport};
+pub use plan::TtiPlan;
+pub use report::TtiReport;
 use virtmark_hypervisor::{Hypervisor, Machine, MachineSpec, Observer};
 
 use crate::destroy::end;
+pub use crate::figures::PhaseFigures;
+use crate::pace::{Attempt, Drive, Launch, Measured, Task};
+pub use crate::pace::{Concurrent, Mode, OpenLoop, Pace, RampPoint, UnknownMode};
 use crate::recorder::Recorder;
 use crate::{Context, Ending, Interrupt, Plan, Progress, Result};
 
@@ -44,17 +42,11 @@ impl Tti {
     /// When a sample cannot be kept.
     pub fn run(&self, context: Context<'_>) -> Result<Ending> {
         let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
-        progress
-            .begin(Plan { warmups: self.plan.warmup.into(), samples: u64::from(self.plan.iterations.get()) });
+        let Pace { iterations, warmup, .. } = self.plan.pace;
+        progress.begin(Plan { warmups: warmup.into(), samples: u64::from(iterations.get()) });
         let recorder = Recorder::new(sink, progress, started);
-        let bench = Bench { tti: self, hypervisor, progress, observer, interrupt, recorder };
-        if let Some(ending) = bench.warm_up()? {
-            return Ok(ending);
-        }
-        match self.plan.mode {
-            Mode::Sequential => bench.sequential(),
-            Mode::Burst | Mode::Staggered => bench.waves(),
-        }
+        let bench = Bench { tti: self, hypervisor, progress, observer, interrupt };
+        Drive { task: &bench, pace: &self.plan.pace, progress, interrupt, recorder: &recorder }.run()
     }
 }
 
@@ -65,20 +57,24 @@ struct Bench<'a> {
     progress: &'a dyn Progress,
     observer: Option<&'a dyn Observer>,
     interrupt: &'a dyn Interrupt,
-    recorder: Recorder<'a>,
 }
 
-impl Bench<'_> {
-    fn spec(&self, name: String) -> MachineSpec {
-        MachineSpec { name, ready_timeout: self.tti.plan.timeout, ..self.tti.machine.clone() }
+impl Task for Bench<'_> {
+    fn name(&self) -> &'static str {
+        SCENARIO
     }
 
-    /// The end of a machine, outside of its time.
-    fn end(&self, machine: &mut dyn Machine) {
-        end(machine, self.observer, self.progress);
+    fn metric(&self) -> &'static str {
+        METRIC
     }
 
-    fn concurrency(&self) -> NonZeroU32 {
-        self.tti.plan.concurrency.min(self.tti.plan.iterations)
+    fn attempt(&self, launch: Launch) -> Attempt {
+        self.iterate(launch)
+    }
+
+    fn end(&self, machine: &mut dyn Machine) -> Vec<Measured> {
+        // A failure is told, and is none of the time's.
+        let _ = end(machine, self.observer, self.progress);
+        Vec::new()
     }
 }

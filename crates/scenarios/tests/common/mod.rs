@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,7 +21,12 @@ use virtmark_scenarios::{Interrupt, Plan, Progress};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Answer,
+    /// Taking its snapshot out of the host's memory.
+    Cool,
     Create,
+    Destroy,
+    /// It has lost what was in the snapshot.
+    Forget,
     Start,
     Exec,
     /// It has to be forced to stop.
@@ -41,6 +46,7 @@ pub struct Fake {
     exit_code: i32,
     boot: Duration,
     exec: Duration,
+    exec_phases: &'static [&'static str],
     destroy: Duration,
     pub shared: Arc<Shared>,
 }
@@ -52,6 +58,12 @@ pub struct Shared {
     pub most_alive: AtomicU32,
     pub launches: Mutex<Vec<Instant>>,
     pub stop_modes: Mutex<Vec<StopMode>>,
+    /// Files in guests; one file system stands for all of them.
+    pub files: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// What guests were told to run.
+    pub commands: Mutex<Vec<String>>,
+    pub cooled: AtomicU32,
+    pub discarded: AtomicU32,
 }
 
 impl Fake {
@@ -68,6 +80,7 @@ impl Fake {
             exit_code: 0,
             boot: Duration::from_millis(2),
             exec: Duration::ZERO,
+            exec_phases: &[],
             destroy: Duration::ZERO,
             shared: Arc::default(),
         }
@@ -80,6 +93,12 @@ impl Fake {
 
     pub fn exec(mut self, exec: Duration) -> Self {
         self.exec = exec;
+        self
+    }
+
+    /// Running a command has these phases, each as long as `exec` takes in all otherwise.
+    pub fn exec_phases(mut self, names: &'static [&'static str]) -> Self {
+        self.exec_phases = names;
         self
     }
 
@@ -118,6 +137,7 @@ impl Fake {
             exit_code: self.exit_code,
             boot: self.boot,
             exec: self.exec,
+            exec_phases: self.exec_phases,
             destroy: self.destroy,
             shared: Arc::clone(&self.shared),
         }
@@ -161,6 +181,21 @@ impl Hypervisor for Fake {
         assert!(snapshot.directory.is_dir());
         Ok((Box::new(self.machine(&spec.name)), phases(&["load", "connect"], self.boot)))
     }
+
+    fn discard(&self, snapshot: Snapshot) -> Result<()> {
+        self.shared.discarded.fetch_add(1, Ordering::SeqCst);
+        std::fs::remove_dir_all(&snapshot.directory).unwrap();
+        Ok(())
+    }
+
+    fn cool(&self, snapshot: &Snapshot) -> Result<()> {
+        assert!(snapshot.directory.is_dir());
+        if let Some((.., error)) = self.faults.iter().find(|known| known.1 == Fault::Cool) {
+            return Err(error());
+        }
+        self.shared.cooled.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
 }
 
 pub struct FakeMachine {
@@ -169,6 +204,7 @@ pub struct FakeMachine {
     exit_code: i32,
     boot: Duration,
     exec: Duration,
+    exec_phases: &'static [&'static str],
     destroy: Duration,
     shared: Arc<Shared>,
 }
@@ -190,7 +226,15 @@ impl Machine for FakeMachine {
     fn guest(&self) -> Result<Arc<dyn GuestLink>> {
         trip(&self.faults, &self.name, Fault::Exec)?;
         let lost = self.faults.iter().find(|fault| fault.1 == Fault::Answer).map(|fault| fault.2);
-        Ok(Arc::new(FakeGuest { exit_code: self.exit_code, exec: self.exec, lost }))
+        let (exit_code, exec, exec_phases) = (self.exit_code, self.exec, self.exec_phases);
+        Ok(Arc::new(FakeGuest {
+            forgetful: self.faults.iter().any(|fault| fault.1 == Fault::Forget),
+            shared: Arc::clone(&self.shared),
+            exit_code,
+            exec,
+            exec_phases,
+            lost,
+        }))
     }
 
     fn stop(&mut self, mode: StopMode) -> Result<Timeline> {
@@ -203,6 +247,7 @@ impl Machine for FakeMachine {
         if self.shared.alive.lock().unwrap().remove(&self.name) {
             std::thread::sleep(self.destroy);
         }
+        trip(&self.faults, &self.name, Fault::Destroy)?;
         Ok(phases(&["destroy"], Duration::ZERO))
     }
 
@@ -223,7 +268,7 @@ impl Machine for FakeMachine {
     }
 
     fn usage(&self) -> Result<Usage> {
-        Ok(Usage::default())
+        Ok(Usage { pss_bytes: Some(30 << 20), private_bytes: Some(10 << 20), ..Usage::default() })
     }
 
     fn console_tail(&self) -> String {
@@ -245,22 +290,47 @@ impl Drop for FakeMachine {
 }
 
 struct FakeGuest {
+    forgetful: bool,
+    shared: Arc<Shared>,
     exit_code: i32,
     exec: Duration,
+    exec_phases: &'static [&'static str],
     lost: Option<fn() -> Error>,
 }
 
 impl GuestLink for FakeGuest {
-    fn spawn(&self, _: &Command) -> Result<Box<dyn ExecHandle>> {
+    fn spawn(&self, command: &Command) -> Result<Box<dyn ExecHandle>> {
         if let Some(lost) = self.lost {
             return Err(lost());
         }
         std::thread::sleep(self.exec);
-        Ok(Box::new(FakeExec { exit_code: self.exit_code, output: Some(b"benchmark\n".to_vec()) }))
+        let Program::Shell(line) = &command.program else { unreachable!("scenarios run lines") };
+        self.shared.commands.lock().unwrap().push(line.clone());
+        let output = match line.strip_prefix("cat ") {
+            Some(_) if self.forgetful => Vec::new(),
+            Some(path) => self.shared.files.lock().unwrap().get(path).cloned().unwrap_or_default(),
+            None => b"benchmark\n".to_vec(),
+        };
+        Ok(Box::new(FakeExec { exit_code: self.exit_code, output: Some(output) }))
     }
 
-    fn put(&self, _: &mut dyn Read, _: u64, _: &str, _: u32) -> Result<()> {
-        unreachable!("no scenario copies files")
+    fn exec(&self, command: &Command) -> Result<ExecOutput> {
+        let mut handle = self.spawn(command)?;
+        let mut output =
+            ExecOutput { timeline: phases(self.exec_phases, self.exec), ..ExecOutput::default() };
+        while let Some(chunk) = handle.next_output()? {
+            output.stdout_bytes += chunk.data.len() as u64;
+            output.stdout.extend(chunk.data);
+        }
+        (output.status, output.resource_use) = handle.wait()?;
+        Ok(output)
+    }
+
+    fn put(&self, source: &mut dyn Read, size: u64, path: &str, _: u32) -> Result<()> {
+        let mut content = vec![0; size as usize];
+        source.read_exact(&mut content).unwrap();
+        self.shared.files.lock().unwrap().insert(path.into(), content);
+        Ok(())
     }
 
     fn get(&self, _: &str, _: &mut dyn Write) -> Result<u32> {

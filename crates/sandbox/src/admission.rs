@@ -69,11 +69,6 @@ impl Admission {
         }
     }
 
-    /// Whether the whole service, with nothing in it, would have room for this.
-    pub(crate) fn could_ever(&self, needs: Needs) -> bool {
-        needs.vcpus <= self.limits.vcpus && needs.memory_mib <= self.limits.memory_mib
-    }
-
     pub(crate) fn promised(&self) -> Needs {
         *self.lock()
     }
@@ -209,6 +204,5 @@ mod tests {
         assert!(matches!(refused(1, 3, 1), Error::Capacity { resource: "vCPUs", wanted: 3, limit: 2, .. }));
         let error = refused(1, 1, 101);
         assert_eq!((error.code(), error.status(), error.retry_after_s()), ("capacity", 503, Some(1)));
-        assert!(!admission.could_ever(Needs { sandboxes: 1, vcpus: 3, memory_mib: 1 }));
     }
 }

@@ -1,7 +1,6 @@
 //! How the service fails, in words that clients can rely on.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use thiserror::Error;
 use virtmark_model::FailureClass;
@@ -137,6 +136,14 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// The platform has changed since the snapshot was taken.
+    #[error("the snapshot {snapshot} does not fit this service: {reason}")]
+    SnapshotUnfit {
+        /// Which.
+        snapshot: SnapshotId,
+        /// What differs.
+        reason: String,
+    },
     /// There is no such snapshot.
     #[error("there is no snapshot {0}")]
     SnapshotUnknown(SnapshotId),
@@ -194,6 +201,7 @@ impl Error {
             Self::SandboxGone { .. } => "sandbox_gone",
             Self::SandboxUnknown(_) => "sandbox_unknown",
             Self::SnapshotDamaged { .. } => "snapshot_damaged",
+            Self::SnapshotUnfit { .. } => "snapshot_unfit",
             Self::SnapshotUnknown(_) => "snapshot_unknown",
             Self::StateInUse { .. } => "state_in_use",
             Self::StateOpen { .. } => "state_open",
@@ -212,7 +220,7 @@ impl Error {
             | Self::Unsupported { .. } => 400,
             Self::Unauthorized(_) => 401,
             Self::FileUnknown { .. } | Self::SandboxUnknown(_) | Self::SnapshotUnknown(_) => 404,
-            Self::SandboxFailed { .. } | Self::SnapshotDamaged { .. } => 409,
+            Self::SandboxFailed { .. } | Self::SnapshotDamaged { .. } | Self::SnapshotUnfit { .. } => 409,
             Self::SandboxGone { .. } => 410,
             Self::PayloadTooLarge { .. } => 413,
             Self::GuestRefused { .. } => 422,
@@ -248,6 +256,9 @@ impl Error {
             Self::SandboxFailed { .. } | Self::SandboxGone { .. } => "create another sandbox",
             Self::SandboxUnknown(_) => "see GET /sandboxes for those that there are",
             Self::SnapshotDamaged { .. } => "delete it, and take a new snapshot",
+            Self::SnapshotUnfit { .. } => {
+                "take a new snapshot, or ask the service's operator for what it was taken with"
+            }
             Self::SnapshotUnknown(_) => "see GET /snapshot/list for those that there are",
             Self::StateInUse { .. } => "end the other service, or use another directory with --state",
             Self::StateOpen { .. } => "chmod 700 it, or use another directory with --state",
@@ -297,16 +308,6 @@ impl Error {
             FailureClass::Unsupported => Self::Unsupported { message },
             class => Self::CreateFailed { class, message },
         }
-    }
-
-    /// A time limit beyond what the service allows, or none at all.
-    pub(crate) fn out_of_range(field: &str, value: u64, limit: u64, unit: &str) -> Self {
-        Self::InvalidRequest(format!("{field} is {value}; 1 to {limit}{unit} are possible"))
-    }
-
-    /// What a limit of time says when it is told as a whole number of seconds.
-    pub(crate) fn seconds(limit: Duration) -> u64 {
-        limit.as_secs()
     }
 }
 

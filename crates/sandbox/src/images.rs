@@ -13,4 +13,7 @@ pub trait Images: Send + Sync {
     /// # Errors
     /// [`crate::Error::ImageUnknown`] for a name that is not one.
     fn resolve(&self, name: Option<&ImageName>) -> Result<BootImage>;
+
+    /// The names that can be asked for.
+    fn names(&self) -> Vec<String>;
 }

@@ -13,14 +13,26 @@
 
 mod admission;
 pub mod api;
+mod encode;
 mod error;
+mod gate;
 mod gone;
 mod images;
+mod kept;
 pub mod metrics;
 mod options;
+mod phases;
+mod pool;
+mod sandbox;
+mod service;
+mod shape;
+mod snapshots;
+mod state;
+mod templates;
 
 pub use error::{Error, Result};
 pub use gone::Gone;
 pub use images::Images;
 pub use metrics::Metrics;
 pub use options::{Notice, Options};
+pub use service::Service;

@@ -85,7 +85,8 @@ fn is_digits(text: &str) -> bool {
     text.len() == DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn random_digits() -> io::Result<String> {
+/// 32 hexadecimal digits from the random numbers of the host's kernel.
+pub(crate) fn random_digits() -> io::Result<String> {
     let mut bytes = [0u8; DIGITS / 2];
     // Requests of up to 256 bytes are never cut short (getrandom(2)).
     rustix::io::retry_on_intr(|| rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()))?;

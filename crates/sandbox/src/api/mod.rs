@@ -13,6 +13,7 @@ pub use answers::{
     SandboxList, SandboxState, SandboxUsage, SnapshotCreated, SnapshotDeleted, SnapshotInfo, SnapshotList,
     Start, StreamData, StreamEvent,
 };
+pub(crate) use ids::random_digits;
 pub use ids::{SandboxId, SnapshotId};
 pub use requests::{
     CreateRequest, DestroyRequest, Encoding, ExecRequest, RestoreRequest, SnapshotCreateRequest,

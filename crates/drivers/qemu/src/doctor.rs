@@ -6,12 +6,14 @@ use std::sync::Arc;
 use virtmark_host::doctor::{Check, Status};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{BootImage, Error};
+use virtmark_model::Accelerator;
 
+use crate::confinement::{Confinement, ConfinementFacts};
 use crate::discover::Program;
 use crate::probe::{self, KvmFinding, KvmState};
 
-/// Looks for QEMU, and finds out whether KVM really runs guests, for which it may boot `image` once. Without an image
-/// only the node can be looked at.
+/// Looks for QEMU, finds out whether KVM really runs guests, for which it may boot `image` once, and how machines can
+/// be confined. Without an image only the node of KVM can be looked at.
 pub fn checks(
     program: Option<&Path>,
     image: Option<&BootImage>,
@@ -27,7 +29,10 @@ pub fn checks(
         (None, Some(image)) => Some(probe::kvm(program, image, run_dir, cache, notice)),
         (None, None) => None,
     };
-    vec![qemu, accelerator(finding)]
+    let has_kvm = matches!(&finding, Some(Ok(KvmFinding { state: KvmState::Usable, .. })));
+    let used = if has_kvm { Accelerator::Kvm } else { Accelerator::Tcg };
+    let confinement = confinement(Confinement::find(program, used, run_dir).facts());
+    vec![qemu, accelerator(finding), confinement]
 }
 
 fn qemu(program: &Result<Program, Error>) -> Check {
@@ -63,6 +68,22 @@ fn accelerator(finding: Option<Result<KvmFinding, Error>>) -> Check {
     }
 }
 
+/// Machines run without what does not hold, so it is worth knowing and no more.
+fn confinement(facts: &ConfinementFacts) -> Check {
+    let check = |status, finding: String| Check::new("confinement", "Confined machines", status, finding);
+    let measures = facts.measures();
+    let missing = measures.iter().filter(|(_, measure)| !measure.holds);
+    let missing: Vec<_> = missing.map(|(name, measure)| format!("{name} ({})", measure.detail)).collect();
+    if missing.is_empty() {
+        let all: Vec<_> = measures.iter().map(|(name, _)| *name).collect();
+        return check(Status::Good, all.join(", "));
+    }
+    check(Status::Info, format!("without {}", missing.join(", "))).with_remedy(
+        "a kernel with Landlock, QEMU built with seccomp, and virtmark as root or in a delegated cgroup: \
+         `systemd-run --user --scope -p Delegate=yes virtmark …`",
+    )
+}
+
 /// Whether working KVM here is itself inside a virtual machine.
 fn nested() -> &'static str {
     if virtmark_host::facts::host_facts().host_hypervisor.is_some() { ", nested" } else { ", in hardware" }
@@ -71,6 +92,7 @@ fn nested() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::confinement::Measure;
 
     #[test]
     fn a_missing_qemu_is_bad_and_says_what_to_install() {
@@ -89,5 +111,23 @@ mod tests {
         let works = KvmFinding { state: KvmState::Usable, reason: "a guest ran".into() };
         assert_eq!(accelerator(Some(Ok(works))).status, Status::Good);
         assert_eq!(accelerator(None).status, Status::Info);
+    }
+
+    #[test]
+    fn what_does_not_hold_is_said_with_its_reason() {
+        let measure = |holds, detail: &str| Measure { holds, detail: detail.into() };
+        let mut facts = ConfinementFacts {
+            cgroup: measure(true, "v2: cpu, memory, pids"),
+            file_system: measure(true, "Landlock version 7"),
+            seccomp: measure(true, "on"),
+            unprivileged_user: measure(true, "a user of its own for each VMM"),
+        };
+        let check = confinement(&facts);
+        assert_eq!((check.status, check.remedy), (Status::Good, None));
+        assert_eq!(check.finding, "cgroup, file system, seccomp, unprivileged user");
+        facts.cgroup = measure(false, "/sys/fs/cgroup is not writable for this user");
+        let check = confinement(&facts);
+        assert_eq!(check.finding, "without cgroup (/sys/fs/cgroup is not writable for this user)");
+        assert!(check.status == Status::Info && check.remedy.is_some());
     }
 }

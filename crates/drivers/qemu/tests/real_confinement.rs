@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
 use virtmark_host::process::{FIRST_USER, GROUP, live_children};
 use virtmark_host::rundir::{Roots, RunDir};
+use virtmark_hypervisor::conformance::{Subject, Verdict, run};
 use virtmark_hypervisor::{BootImage, Command, Disk, Hypervisor, Machine, MachineSpec};
 use virtmark_image::{Store, TinyRecipe};
 use virtmark_model::{Accelerator, FailureClass};
@@ -241,6 +242,34 @@ fn real_a_vmm_killed_at_its_limit_is_out_of_memory() {
     let error = guest.exec(&Command::shell("dd if=/dev/zero of=/tmp/large bs=1M count=64")).unwrap_err();
     let error = machine.explain(error);
     assert_eq!(error.class(), FailureClass::OutOfMemory, "{error}");
+}
+
+#[test]
+fn real_confined_machines_conform() {
+    let place = Place::new();
+    let remains = || {
+        let files = fs::read_dir(place.run_dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let files = files.map(|name| name.to_string_lossy().into_owned());
+        let children = live_children().into_iter().map(|child| format!("{} {}", child.name, child.pid));
+        let cgroups = recorded(place.run_dir.path())
+            .into_iter()
+            .flat_map(|directory| fs::read_dir(directory).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_dir())
+            .map(|path| path.display().to_string());
+        files.filter(|name| name.contains("conformance")).chain(children).chain(cgroups).collect()
+    };
+    let subject = Subject {
+        hypervisor: &place.qemu,
+        spec: MachineSpec { snapshots: true, ..place.spec("") },
+        scratch: place.run_dir.bulk_dir("snapshots", 1 << 30).unwrap(),
+        remains: &remains,
+    };
+    let verdicts = run(&subject, &mut |name, verdict| eprintln!("{name}: {verdict}"));
+    let failed: Vec<_> =
+        verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Failed(_))).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(verdicts.iter().any(|(_, verdict)| matches!(verdict, Verdict::Passed)));
 }
 
 #[test]

@@ -62,6 +62,24 @@ fn measure_observed(
 }
 
 #[test]
+fn phases_that_a_command_has_of_its_own_take_the_place_of_exec() {
+    let fake = Fake::new().exec(Duration::from_millis(2)).exec_phases(&["http", "exec"]);
+    let (_, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::Sequential, 2, 1));
+    for sample in &samples {
+        let names: Vec<_> = sample.phases.iter().map(|phase| phase.name.as_ref()).collect();
+        assert_eq!(names, ["prepare", "spawn", "firmware_kernel", "init", "connect", "http", "exec"]);
+        let mut end_ns = 0;
+        for phase in &sample.phases {
+            assert_eq!(phase.start_ns, end_ns);
+            end_ns += phase.duration_ns;
+        }
+        assert_eq!(sample.outcome.value(), Some(end_ns as f64));
+    }
+    let of = |name: &str| report.phases.iter().find(|phase| phase.name == name).unwrap().figures.min_ns;
+    assert!(of("http") >= 2_000_000 && of("exec") >= 2_000_000, "{:?}", report.phases);
+}
+
+#[test]
 fn phases_add_up_to_the_total_and_destroy_is_not_in_it() {
     let fake = Fake::new().destroy(Duration::from_millis(200));
     let (ending, samples, report) = measure(&fake, &Watcher::new(), plan(Mode::Sequential, 3, 1));

@@ -82,8 +82,10 @@ pub trait Machine: Send {
     /// Continues its execution. Phases: `resume`.
     fn resume(&mut self) -> Result<Timeline>;
 
-    /// Keeps its state in the directory `directory`, which is created and must not exist; it goes on running
-    /// afterwards. Phases: `pause`, `save`, `resume`.
+    /// Keeps its state, the content of its disks with it, in the directory `directory`, which is created and must not
+    /// exist; the machine goes on running, also when that fails. The directory is there when all of it would survive a loss
+    /// of power, and not before. Phases: `prepare`, `pause`, `save`, `resume`, `store`; the guest stands still in `pause`,
+    /// `save` and `resume`.
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)>;
 
     /// A way to watch it from another thread, from now until it is destroyed. Cheap: nothing is opened yet.

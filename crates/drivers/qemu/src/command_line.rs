@@ -9,6 +9,7 @@ use virtmark_hypervisor::{BootImage, MachineSpec};
 use virtmark_model::Accelerator;
 
 use crate::boot::BootPlan;
+use crate::disks::Format;
 
 /// Where guest memory lives.
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +33,49 @@ pub(crate) struct Sockets {
     pub(crate) qmp: RawFd,
 }
 
+/// The files of a disk, as descriptors that QEMU inherits: it needs no right to open them.
+#[derive(Debug)]
+pub(crate) struct DiskFiles {
+    /// What is only read, lowest first.
+    pub(crate) layers: Vec<DiskFile>,
+    /// What is written to.
+    pub(crate) top: DiskFile,
+}
+
+/// One file of a disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DiskFile {
+    pub(crate) fd: RawFd,
+    pub(crate) format: Format,
+}
+
+impl DiskFile {
+    fn arguments(self, arguments: &mut Arguments, node: &str, below: Option<&str>) {
+        // No lock: a frozen overlay would keep that of a writer, although nothing is written to it any more, and who may
+        // write which file is decided here.
+        // A set of one descriptor, with the same number, which no other set has.
+        let Self { fd, format } = self;
+        arguments.option("-add-fd", format!("fd={fd},set={fd}"));
+        let backing = match (format, below) {
+            (Format::Raw, _) => String::new(),
+            (Format::Qcow2, Some(below)) => format!(",backing={below}"),
+            // A lowest layer that is an overlay has nothing below it.
+            (Format::Qcow2, None) => ",backing=".into(),
+        };
+        let blockdev = format!(
+            "driver={},node-name={node}{backing},file.driver=file,file.locking=off,file.filename=/dev/fdset/{fd}",
+            format.as_str()
+        );
+        arguments.option("-blockdev", blockdev);
+    }
+}
+
 /// Everything that decides a QEMU process.
 #[derive(Debug)]
 pub(crate) struct CommandLine<'a> {
     pub(crate) accelerator: Accelerator,
-    /// One file for each disk of the specification.
-    pub(crate) disks: &'a [PathBuf],
+    /// The files of each disk of the specification.
+    pub(crate) disks: &'a [DiskFiles],
     pub(crate) image: &'a BootImage,
     pub(crate) incoming: bool,
     pub(crate) memory: Memory<'a>,
@@ -75,19 +113,22 @@ impl CommandLine<'_> {
 
     fn memory_arguments(&self, arguments: &mut Arguments) {
         let bytes = self.spec.memory_bytes;
-        let (path, share) = match self.memory {
-            Memory::Anonymous => {
-                arguments.option("-machine", self.plan.machine).option("-m", format!("{bytes}B"));
-                return;
-            }
-            Memory::Shared(fd) => (OsString::from(format!("/proc/self/fd/{fd}")), "on"),
-            Memory::PrivateOver(path) => (escaped_path(&absolute(path)), "off"),
-        };
         arguments.option("-machine", format!("{},memory-backend=memory", self.plan.machine));
         arguments.option("-m", format!("{bytes}B"));
-        let mut object =
-            OsString::from(format!("memory-backend-file,id=memory,size={bytes}B,share={share},mem-path="));
-        object.push(path);
+        // One name for all kinds: a machine's state is known by it, wherever it goes on.
+        let mut object = OsString::from(match self.memory {
+            Memory::Anonymous => "memory-backend-ram",
+            Memory::Shared(_) | Memory::PrivateOver(_) => "memory-backend-file",
+        });
+        object.push(format!(",id=memory,size={bytes}B"));
+        match self.memory {
+            Memory::Anonymous => {}
+            Memory::Shared(fd) => object.push(format!(",share=on,mem-path=/proc/self/fd/{fd}")),
+            Memory::PrivateOver(path) => {
+                object.push(",share=off,mem-path=");
+                object.push(escaped_path(&absolute(path)));
+            }
+        }
         arguments.option("-object", object);
     }
 
@@ -95,13 +136,15 @@ impl CommandLine<'_> {
     fn disk_arguments(&self, arguments: &mut Arguments) {
         // A device without MSI needs no table of vectors, and the guest none of its emulation.
         let vectors = if self.plan.has_msi() { "" } else { ",vectors=0" };
-        for (disk, path) in self.spec.disks.iter().zip(self.disks) {
+        for (disk, files) in self.spec.disks.iter().zip(self.disks) {
             let node = node_name(&disk.name);
-            let mut blockdev = OsString::from(format!(
-                "driver=raw,node-name={node},discard=unmap,file.driver=file,file.filename="
-            ));
-            blockdev.push(escaped_path(path));
-            arguments.option("-blockdev", blockdev);
+            let mut below = None;
+            for (number, file) in files.layers.iter().enumerate() {
+                let name = format!("{node}.l{number}");
+                file.arguments(arguments, &format!("{name},read-only=on"), below.as_deref());
+                below = Some(name);
+            }
+            files.top.arguments(arguments, &format!("{node},discard=unmap"), below.as_deref());
             arguments.option(
                 "-device",
                 format!(
@@ -133,8 +176,14 @@ pub(crate) fn node_name(disk: &str) -> String {
     format!("{DISK_PREFIX}{disk}")
 }
 
+/// The disk of a node of this name: after a dot, which no disk's name has, it says which of its files that is.
+pub(crate) fn disk_of(node: &str) -> Option<&str> {
+    let name = node.strip_prefix(DISK_PREFIX)?;
+    Some(name.split_once('.').map_or(name, |(disk, _)| disk))
+}
+
 /// What a node's name has before the name of its disk.
-pub(crate) const DISK_PREFIX: &str = "disk-";
+const DISK_PREFIX: &str = "disk-";
 
 #[derive(Default)]
 struct Arguments(Vec<OsString>);
@@ -197,10 +246,16 @@ mod tests {
             ready_timeout: Duration::from_secs(1),
         };
         let image = BootImage { kernel: "/k".into(), initramfs: "/i".into(), facts: ImageFacts::default() };
-        let paths: Vec<PathBuf> = disks.iter().map(|disk| format!("/d,{}", disk.name).into()).collect();
+        let raw = |fd| DiskFile { fd, format: Format::Raw };
+        let overlay = |fd| DiskFile { fd, format: Format::Qcow2 };
+        let files = |_| match incoming {
+            false => DiskFiles { layers: Vec::new(), top: raw(7) },
+            true => DiskFiles { layers: vec![raw(7), overlay(8)], top: overlay(9) },
+        };
+        let disk_files: Vec<DiskFiles> = disks.iter().map(files).collect();
         let command_line = CommandLine {
             accelerator: Accelerator::Tcg,
-            disks: &paths,
+            disks: &disk_files,
             image: &image,
             incoming,
             memory,
@@ -220,7 +275,8 @@ mod tests {
         assert!(line.contains("-smp 2 "), "{line}");
         assert!(line.contains("-m 268435456B "), "{line}");
         assert!(line.contains(" workload_duration=15 "), "{line}");
-        assert!(!line.contains("memory-backend") && !line.contains("-incoming"), "{line}");
+        assert!(line.contains("-object memory-backend-ram,id=memory,size=268435456B "), "{line}");
+        assert!(!line.contains("-incoming"), "{line}");
     }
 
     #[test]
@@ -237,10 +293,25 @@ mod tests {
         let disk = Disk { name: "data".into(), size_bytes: 1 << 20 };
         let line = line_with(Memory::Anonymous, false, 1, std::slice::from_ref(&disk));
         assert!(line.contains(" virtmark.modules=virtio_blk workload_duration=15 "), "{line}");
-        assert!(line.contains("node-name=disk-data,") && line.contains("file.filename=/d,,data "), "{line}");
+        let blockdev = "driver=raw,node-name=disk-data,discard=unmap,file.driver=file,file.locking=off,file.filename=/dev/fdset/7 ";
+        assert!(line.contains("-add-fd fd=7,set=7 ") && line.contains(blockdev), "{line}");
         assert!(line.contains("serial=data,disable-legacy=on,vectors=0"), "{line}");
         let line = line_with(Memory::Anonymous, false, 2, &[disk]);
         assert!(!line.contains("vectors="), "{line}");
         assert!(!line_with(Memory::Anonymous, false, 1, &[]).contains("virtmark.modules"));
+    }
+
+    #[test]
+    fn layers_lie_below_what_is_written_to() {
+        let disk = Disk { name: "data".into(), size_bytes: 1 << 20 };
+        let line = line_with(Memory::Anonymous, true, 1, &[disk]);
+        let parts = [
+            "driver=raw,node-name=disk-data.l0,read-only=on,file.driver=file,file.locking=off,file.filename=/dev/fdset/7 ",
+            "driver=qcow2,node-name=disk-data.l1,read-only=on,backing=disk-data.l0,file.driver=file,",
+            "driver=qcow2,node-name=disk-data,discard=unmap,backing=disk-data.l1,file.driver=file,",
+            "drive=disk-data,serial=data,",
+        ];
+        let found: Vec<_> = parts.iter().map(|part| line.find(part)).collect();
+        assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?} in {line}");
     }
 }

@@ -70,10 +70,9 @@ pub(crate) struct Confinement {
     user: Option<OwnUser>,
 }
 
-/// The files that a machine is started with.
+/// The files that QEMU opens by their path; disks are handed to it open.
 #[derive(Debug)]
 pub(crate) struct Files {
-    pub(crate) disks: Vec<PathBuf>,
     pub(crate) image: BootImage,
     /// The memory of the snapshot that it goes on from.
     pub(crate) memory: Option<PathBuf>,
@@ -153,14 +152,13 @@ impl Confinement {
             facts: files.image.facts.clone(),
         };
         let mut writable = |path: &PathBuf| self.writable(spawn, path, writes.as_ref());
-        let disks = files.disks.iter().map(&mut writable).collect::<Result<_>>()?;
-        let memory = files.memory.as_ref().map(writable).transpose()?;
+        let memory = files.memory.as_ref().map(&mut writable).transpose()?;
         if self.facts.seccomp.holds {
             spawn.args(["-sandbox", SANDBOX]);
         }
         // Virtmark's environment is nothing to QEMU, and may hold secrets.
         spawn.clear_env().lock_down(Lockdown { user: self.user, writes });
-        Ok(Files { disks, image, memory })
+        Ok(Files { image, memory })
     }
 
     /// A file that QEMU opens to read it. One that only its owner may read is copied, into memory.

@@ -7,6 +7,7 @@ mod boot;
 mod command_line;
 mod confinement;
 mod console;
+mod cool;
 mod discover;
 mod disks;
 pub mod doctor;
@@ -14,9 +15,12 @@ mod failure;
 mod machine;
 mod observe;
 pub mod probe;
+mod qcow2;
 mod qmp;
 mod snapshot;
+mod sparse;
 mod tsc;
+mod verified;
 mod vm;
 
 use std::path::PathBuf;
@@ -108,10 +112,8 @@ impl Qemu {
             accelerator_reason: Some(reason),
             configuration: Some(BootPlan::choose(accelerator, options.vcpus.max(1)).summary()),
         };
-        let capabilities = Capabilities::all_except([
-            (Capability::CoolSnapshot, "this driver does not take snapshots out of memory yet"),
-            (Capability::Migrate, "this driver does not move machines yet"),
-        ]);
+        let capabilities =
+            Capabilities::all_except([(Capability::Migrate, "this driver does not move machines yet")]);
         let memory_limit_bytes = memory_limit_bytes();
         let platform = Arc::new(Platform::new(accelerator, memory_limit_bytes, program, run_dir));
         Ok(Self { capabilities, facts, platform })
@@ -151,6 +153,10 @@ impl Hypervisor for Qemu {
     fn restore(&self, snapshot: &Snapshot, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
         let (machine, timeline) = QemuMachine::restore(Arc::clone(&self.platform), snapshot, spec.clone())?;
         Ok((Box::new(machine), timeline))
+    }
+
+    fn cool(&self, snapshot: &Snapshot) -> Result<()> {
+        cool::cool(snapshot)
     }
 }
 

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use virtmark_hypervisor::{
-    BootImage, Capability, Error, GuestLink, Machine, MachineProbe, MachineSpec, MachineState, Result,
-    Snapshot, StopMode, Usage,
+    BootImage, Error, GuestLink, Machine, MachineProbe, MachineSpec, MachineState, Result, Snapshot,
+    StopMode, Usage,
 };
 use virtmark_model::{Stopwatch, Timeline};
 
 use crate::boot::BootPlan;
-use crate::snapshot::{Files, Manifest, copy_memory};
+use crate::disks::check_disks;
+use crate::snapshot::{Draft, Files, Opened, Shape};
+use crate::sparse;
 use crate::vm::{Origin, Platform, Vm};
 
 /// One QEMU machine.
@@ -31,7 +33,7 @@ impl QemuMachine {
     pub(crate) fn create(platform: Arc<Platform>, spec: MachineSpec) -> Result<(Self, Timeline)> {
         let mut watch = Stopwatch::start();
         let plan = BootPlan::choose(platform.accelerator, spec.vcpus);
-        let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, &Origin::Boot, &mut watch)?;
+        let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, Origin::Boot, &mut watch)?;
         Ok((Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) }, watch.finish()))
     }
 
@@ -42,22 +44,18 @@ impl QemuMachine {
         snapshot: &Snapshot,
         spec: MachineSpec,
     ) -> Result<(Self, Timeline)> {
-        without_disks(&spec, Capability::Restore)?;
         let mut watch = Stopwatch::start();
         let plan = BootPlan::choose(platform.accelerator, spec.vcpus);
+        check_disks(&spec)?;
         let files = Files::in_directory(&snapshot.directory);
-        let manifest = files.open()?;
-        manifest.check(&platform.program.version, platform.accelerator, plan.machine, &spec)?;
-        let state = File::open(files.device_state())
-            .map_err(Error::io(format!("open {}", files.device_state().display())))?;
-        let memory = manifest.memory_in_file.then(|| files.memory());
-        let origin = Origin::Restore(memory.as_deref());
-        let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, &origin, &mut watch)?;
+        let Opened { device_state, memory, disks } = files.open(&shape(&platform, &plan, &spec), &spec)?;
+        let origin = Origin::Restore { memory: memory.as_deref(), disks };
+        let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, origin, &mut watch)?;
         let timeout = spec.ready_timeout;
         // A machine from here on, so that one that does not get any further is destroyed like every other.
         let mut machine = Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) };
         let vm = machine.vm_in(MachineState::Created, "restore")?;
-        vm.transfer("migrate-incoming", &state)?;
+        vm.transfer("migrate-incoming", &device_state, memory.is_some())?;
         watch.mark("load");
         vm.go()?;
         vm.wait_restored(timeout, &mut watch)?;
@@ -83,27 +81,16 @@ impl QemuMachine {
         Error::WrongState { machine: self.spec.name.clone(), action, state: self.state.to_string() }
     }
 
-    /// Writes the snapshot's files; its directory is there, and empty.
-    fn save(&mut self, files: &Files) -> Result<Snapshot> {
-        let manifest = Manifest {
-            format: 0,
-            qemu_version: self.platform.program.version.clone(),
-            accelerator: self.platform.accelerator,
-            machine: self.plan.machine.into(),
-            vcpus: self.spec.vcpus,
-            memory_bytes: self.spec.memory_bytes,
-            memory_in_file: self.vm("snapshot")?.memory.is_some(),
-            device_state_bytes: 0,
-        };
+    /// Writes what changes while the guest runs, which it does not now. Gives the checksum of guest memory, when that is
+    /// in a file.
+    fn save(&mut self, draft: &Draft) -> Result<Option<u32>> {
+        let memory_bytes = self.spec.memory_bytes;
         let vm = self.vm_in(MachineState::Running, "snapshot")?;
-        let state = File::create_new(files.device_state())
-            .map_err(Error::io(format!("create {}", files.device_state().display())))?;
-        vm.transfer("migrate", &state)?;
-        if let Some(memory) = &vm.memory {
-            copy_memory(memory, &files.memory(), manifest.memory_bytes)
-                .map_err(Error::io(format!("write guest memory to {}", files.memory().display())))?;
-        }
-        files.seal(manifest)
+        vm.freeze_disks()?;
+        vm.transfer("migrate", &draft.device_state()?, vm.memory.is_some())?;
+        let Some(memory) = &vm.memory else { return Ok(None) };
+        let copied = sparse::copy(memory, &draft.memory()?, memory_bytes);
+        copied.map(Some).map_err(Error::io(format!("copy the memory of {}", self.spec.name)))
     }
 }
 
@@ -203,21 +190,27 @@ impl Machine for QemuMachine {
     }
 
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)> {
-        without_disks(&self.spec, Capability::Snapshot)?;
         let mut watch = Stopwatch::start();
-        self.vm_in(MachineState::Running, "snapshot")?.hold()?;
+        let vm = self.vm_in(MachineState::Running, "snapshot")?;
+        let draft = Draft::begin(directory)?;
+        for disk in &vm.disks {
+            let what = format!("write the disk {}", disk.top.path.display());
+            disk.flush().map_err(Error::io(what))?;
+        }
+        watch.mark("prepare");
+        vm.hold()?;
         watch.mark("pause");
-        let saved = Files::create(directory).and_then(|files| {
-            self.save(&files).inspect_err(|_| {
-                // What was written is of no use; the first error is the one that matters.
-                let _ = std::fs::remove_dir_all(directory);
-            })
-        });
+        let saved = self.save(&draft);
         watch.mark("save");
         // Whether or not it could be kept, the machine goes on.
-        self.vm_in(MachineState::Running, "resume")?.go()?;
+        let shape = shape(&self.platform, &self.plan, &self.spec);
+        let vm = self.vm_in(MachineState::Running, "resume")?;
+        vm.go()?;
         watch.mark("resume");
-        Ok((saved?, watch.finish()))
+        let memory = saved.map_err(|error| draft.explain(error))?;
+        let snapshot = draft.finish(shape, memory, &mut vm.disks)?;
+        watch.mark("store");
+        Ok((snapshot, watch.finish()))
     }
 
     fn probe(&self) -> Result<Arc<dyn MachineProbe>> {
@@ -255,16 +248,15 @@ impl Drop for QemuMachine {
     }
 }
 
-/// Refuses what would leave the content of disks behind.
-fn without_disks(spec: &MachineSpec, capability: Capability) -> Result<()> {
-    if spec.disks.is_empty() {
-        return Ok(());
+/// What a snapshot and a machine that goes on from it have in common.
+fn shape(platform: &Platform, plan: &BootPlan, spec: &MachineSpec) -> Shape {
+    Shape {
+        qemu_version: platform.program.version.clone(),
+        accelerator: platform.accelerator,
+        machine: plan.machine.into(),
+        vcpus: spec.vcpus,
+        memory_bytes: spec.memory_bytes,
     }
-    Err(Error::Unsupported {
-        hypervisor: "qemu".into(),
-        capability,
-        reason: format!("{} has disks, and snapshots keep memory only; leave its disks out", spec.name),
-    })
 }
 
 fn image_of(spec: &MachineSpec) -> Result<&BootImage> {

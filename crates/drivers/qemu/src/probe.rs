@@ -100,7 +100,7 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
     let plan = BootPlan::choose(Accelerator::Kvm, spec.vcpus);
     let unusable = |reason: String| Ok(KvmFinding { state: KvmState::Unusable, reason });
     let started = Instant::now();
-    let mut vm = match Vm::launch(&platform, &spec, image, &plan, &Origin::Boot, &mut Stopwatch::start()) {
+    let mut vm = match Vm::launch(&platform, &spec, image, &plan, Origin::Boot, &mut Stopwatch::start()) {
         Ok(vm) => vm,
         Err(Error::AcceleratorUnavailable { reason, .. }) => return unusable(reason),
         Err(Error::VmmExited { status, output, .. }) => return unusable(format!("QEMU {status}: {output}")),

@@ -100,6 +100,16 @@ impl Qmp {
         self.answer("getfd", timeout).map(drop)
     }
 
+    /// Adds a descriptor to a new set, and gives the path by which QEMU opens it.
+    pub(crate) fn add_to_set(&mut self, fd: BorrowedFd<'_>, timeout: Duration) -> Result<String, QmpError> {
+        self.send("add-fd", json!({}), Some(fd))?;
+        let answer = self.answer("add-fd", timeout)?;
+        match answer["fdset-id"].as_u64() {
+            Some(set) => Ok(format!("/dev/fdset/{set}")),
+            None => Err(QmpError::Malformed(answer.to_string())),
+        }
+    }
+
     /// Waits for the first event that `wanted` accepts, among those kept and those to come.
     pub(crate) fn wait_event(
         &mut self,

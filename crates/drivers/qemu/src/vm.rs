@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -17,11 +18,11 @@ use virtmark_hypervisor::{BootImage, Error, GuestLink, Identity, MachineSpec, Re
 use virtmark_model::{Accelerator, Stopwatch};
 
 use crate::boot::BootPlan;
-use crate::command_line::{CommandLine, Memory, Sockets};
+use crate::command_line::{CommandLine, DiskFile, DiskFiles, Memory, Sockets, node_name};
 use crate::confinement::{Confinement, Files};
 use crate::console::Console;
 use crate::discover::Program;
-use crate::disks;
+use crate::disks::{self, Layer, MachineDisk};
 use crate::failure::Death;
 use crate::observe::QemuProbe;
 use crate::qmp::{Qmp, QmpError};
@@ -33,16 +34,19 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an exit may take to show after a connection has closed.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
 
+/// More than any file takes; QEMU's own limit is 128 MiB.
+const UNLIMITED_BYTES_PER_SECOND: u64 = 1 << 40;
+
 /// The log of a machine's console, in its directory.
 const CONSOLE: &str = "console";
 
 /// Where a new machine's memory comes from.
 #[derive(Debug)]
 pub(crate) enum Origin<'a> {
-    /// A fresh boot; memory in a file if snapshots will be taken.
+    /// A fresh boot.
     Boot,
-    /// A snapshot's memory file, or none when the snapshot keeps memory in its stream.
-    Restore(Option<&'a Path>),
+    /// A snapshot: the file that memory is mapped from, or none when it is in the stream, and the layers of its disks.
+    Restore { memory: Option<&'a Path>, disks: Vec<Vec<Layer>> },
 }
 
 /// What is the same for all machines of one driver.
@@ -85,7 +89,7 @@ pub(crate) struct Vm {
     /// After the process, which must be gone before it can be removed.
     cgroup: Option<MachineCgroup>,
     directory: PathBuf,
-    disks: Vec<PathBuf>,
+    pub(crate) disks: Vec<MachineDisk>,
     accelerator: Accelerator,
     kernel: PathBuf,
     memory_bytes: u64,
@@ -99,7 +103,7 @@ impl Vm {
         spec: &MachineSpec,
         image: &BootImage,
         plan: &BootPlan,
-        origin: &Origin<'_>,
+        origin: Origin<'_>,
         watch: &mut Stopwatch,
     ) -> Result<Self> {
         check_memory(spec, platform.memory_limit_bytes)?;
@@ -119,17 +123,19 @@ impl Vm {
         spec: &MachineSpec,
         image: &BootImage,
         plan: &BootPlan,
-        origin: &Origin<'_>,
+        origin: Origin<'_>,
         watch: &mut Stopwatch,
     ) -> Result<Self> {
-        let disks = disks::create(&platform.run_dir, spec)?;
         let (qmp_ours, qmp_theirs) = socket_pair("control")?;
         let (console_ours, console_theirs) = socket_pair("console")?;
         let (agent_ours, agent_theirs) = socket_pair("agent")?;
-        let memory = match origin {
-            Origin::Boot if spec.snapshots => Some(memory_file(spec)?),
-            Origin::Boot | Origin::Restore(_) => None,
+        let (mapped, incoming, disks) = match origin {
+            Origin::Boot => (None, false, disks::create(&platform.run_dir, spec)?),
+            Origin::Restore { memory, disks } => {
+                (memory, true, disks::restore(&platform.run_dir, spec, disks)?)
+            }
         };
+        let memory = if spec.snapshots && mapped.is_none() { Some(memory_file(spec)?) } else { None };
 
         let mut spawn = Spawn::new(spec.name.clone(), &platform.program.path);
         let sockets = Sockets {
@@ -137,11 +143,7 @@ impl Vm {
             console: spawn.pass_fd(console_theirs.into()),
             qmp: spawn.pass_fd(qmp_theirs.into()),
         };
-        let snapshot_memory = match origin {
-            Origin::Restore(path) => path.map(Path::to_path_buf),
-            Origin::Boot => None,
-        };
-        let mut files = Files { disks: disks.clone(), image: image.clone(), memory: snapshot_memory };
+        let mut files = Files { image: image.clone(), memory: mapped.map(Path::to_path_buf) };
         let mut cgroup = None;
         if spec.confined {
             files = platform.confinement().lock_in(&mut spawn, &files)?;
@@ -152,11 +154,12 @@ impl Vm {
             (None, Some(path)) => Memory::PrivateOver(path),
             (None, None) => Memory::Anonymous,
         };
+        let disk_files = disks.iter().map(|disk| pass(disk, &mut spawn)).collect::<Result<Vec<_>>>()?;
         let command_line = CommandLine {
             accelerator: platform.accelerator,
-            disks: &files.disks,
+            disks: &disk_files,
             image: &files.image,
-            incoming: matches!(origin, Origin::Restore(_)),
+            incoming,
             memory: memory_kind,
             plan,
             sockets,
@@ -251,14 +254,49 @@ impl Vm {
         answer.map_err(|error| self.qmp_error(&error))
     }
 
-    /// Migrates to or from a file: `command` is `migrate` or `migrate-incoming`. Memory that is shared stays where it
-    /// is. Waits until it has completed.
-    pub(crate) fn transfer(&mut self, command: &str, state: &File) -> Result<()> {
+    /// Puts an empty overlay over every disk, of a guest that is stopped: what was written until now is not written any
+    /// more.
+    pub(crate) fn freeze_disks(&mut self) -> Result<()> {
+        for number in 0..self.disks.len() {
+            let overlay = self.disks[number].next_overlay()?;
+            if let Err(error) = self.put_over(number, &overlay) {
+                // The next attempt makes it again.
+                let _ = fs::remove_file(&overlay.path);
+                return Err(error);
+            }
+            self.disks[number].put_over(overlay);
+        }
+        Ok(())
+    }
+
+    fn put_over(&mut self, number: usize, overlay: &Layer) -> Result<()> {
+        let disk = &self.disks[number];
+        let node = node_name(&disk.name);
+        let (old, new) = (disk.top_node(&node), disk.next_node(&node));
+        let added = self.qmp().add_to_set(overlay.file.as_fd(), QMP_TIMEOUT);
+        let file = added.map_err(|error| self.qmp_error(&error))?;
+        let blockdev = json!({
+            "driver": overlay.format.as_str(), "node-name": new, "discard": "unmap",
+            "file": { "driver": "file", "filename": file, "locking": "off" },
+        });
+        self.command("blockdev-add", blockdev)?;
+        let put = self.command("blockdev-snapshot", json!({ "node": old, "overlay": new }));
+        put.map(drop).inspect_err(|_| {
+            // Its name is needed again; the first error is the one that matters.
+            let _ = self.command("blockdev-del", json!({ "node-name": new }));
+        })
+    }
+
+    /// Migrates to or from a file: `command` is `migrate` or `migrate-incoming`. Memory is part of the stream unless it
+    /// is `memory_elsewhere`. Waits until it has completed.
+    pub(crate) fn transfer(&mut self, command: &str, state: &File, memory_elsewhere: bool) -> Result<()> {
         let capabilities = json!([
-            { "capability": "x-ignore-shared", "state": true },
+            { "capability": "x-ignore-shared", "state": memory_elsewhere },
             { "capability": "events", "state": true },
         ]);
         self.command("migrate-set-capabilities", json!({ "capabilities": capabilities }))?;
+        // Written to a file: the pace that suits a network would hold the guest up.
+        self.command("migrate-set-parameters", json!({ "max-bandwidth": UNLIMITED_BYTES_PER_SECOND }))?;
         // An earlier transfer that was given up may have ended since: its end is not that of this one.
         self.qmp().forget_events("MIGRATION");
         self.qmp().hand_over("state", state.as_fd(), QMP_TIMEOUT).map_err(|error| self.qmp_error(&error))?;
@@ -269,7 +307,7 @@ impl Vm {
         });
         let event = finished.map_err(|error| self.qmp_error(&error))?;
         if event.data["status"] == "completed" {
-            return Ok(());
+            return self.wait_finalized();
         }
         let reason = self
             .command("query-migrate", json!({}))
@@ -282,6 +320,19 @@ impl Vm {
             std::io::ErrorKind::Other
         };
         Err(Error::io(format!("{command} the state of {}", self.name))(std::io::Error::new(kind, reason)))
+    }
+
+    /// Waits until the guest may go on after a migration, which QEMU says to be completed a moment before.
+    fn wait_finalized(&mut self) -> Result<()> {
+        let deadline = Instant::now() + QMP_TIMEOUT;
+        while self.command("query-status", json!({}))?["status"] == "finish-migrate" {
+            if Instant::now() >= deadline {
+                let timeout = QMP_TIMEOUT;
+                return Err(self.qmp_error(&QmpError::Silent { command: "migrate".into(), timeout }));
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
     }
 
     /// How the process ended, if it ends within `timeout`.
@@ -427,6 +478,15 @@ impl Vm {
         let source = std::io::Error::new(std::io::ErrorKind::TimedOut, reason);
         Err(Error::io(format!("kill the VMM of {}", self.name))(source))
     }
+}
+
+/// Lets QEMU inherit the files of a disk.
+fn pass(disk: &MachineDisk, spawn: &mut Spawn) -> Result<DiskFiles> {
+    let mut file = |layer: &Layer| -> Result<DiskFile> {
+        Ok(DiskFile { fd: spawn.pass_fd(layer.descriptor()?), format: layer.format })
+    };
+    let layers = disk.layers.iter().map(&mut file).collect::<Result<_>>()?;
+    Ok(DiskFiles { layers, top: file(&disk.top)? })
 }
 
 /// The error for a QEMU process that runs and does not do as it is told.

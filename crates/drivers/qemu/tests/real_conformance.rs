@@ -1,5 +1,7 @@
 //! The conformance suite against real QEMU machines.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,16 @@ use virtmark_image::{Store, TinyRecipe};
 
 #[test]
 fn real_machines_conform() {
+    conform(1);
+}
+
+/// Several CPUs have ACPI and MSI, which one under emulation has not.
+#[test]
+fn real_machines_with_two_cpus_conform() {
+    conform(2);
+}
+
+fn conform(vcpus: u32) {
     let place = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
     let store = Store::open(Store::default_dir().unwrap()).unwrap();
     let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
@@ -25,12 +37,12 @@ fn real_machines_conform() {
         program: None,
         accelerator: AcceleratorChoice::Auto,
         cache: store.dir().to_path_buf(),
-        vcpus: 1,
+        vcpus,
     };
     let qemu = Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}")).unwrap();
     let spec = MachineSpec {
         name: String::new(),
-        vcpus: 1,
+        vcpus,
         memory_bytes: 128 << 20,
         image: Some(image),
         disks: Vec::new(),

@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use virtmark_model::{FailureClass, Timeline};
+use virtmark_model::FailureClass;
 
-use super::{Check, Failure, Finding, Subject, Test, ensure, spec, started};
-use crate::{Capability, Command, Disk, Error, GuestLink, Machine, MachineSpec, MachineState, StopMode};
+use super::{Check, Failure, Finding, Subject, Test, ensure, names, spec, started};
+use crate::{Capability, Command, Disk, Error, Machine, MachineSpec, MachineState, StopMode};
 
 pub(super) const CHECKS: &[Check] = &[
     Check { name: "facts_are_stated", needs: &[], test: Test::Alone(facts_are_stated) },
@@ -55,11 +55,6 @@ pub(super) const CHECKS: &[Check] = &[
         name: "usage_grows_with_work",
         needs: &[Capability::ResourceUsage],
         test: Test::Running(usage_grows_with_work),
-    },
-    Check {
-        name: "snapshots_restore_to_the_same_guest",
-        needs: &[Capability::Snapshot, Capability::Restore],
-        test: Test::Alone(snapshots_restore),
     },
 ];
 
@@ -234,43 +229,4 @@ fn usage_grows_with_work(machine: &mut dyn Machine) -> Finding {
     ensure!(after.cpu_ns > before.cpu_ns, "CPU time went from {:?} to {:?}", before.cpu_ns, after.cpu_ns);
     ensure!(after.rss_bytes.is_some_and(|bytes| bytes > 0), "its resident set is {:?}", after.rss_bytes);
     Ok(())
-}
-
-fn snapshots_restore(subject: &Subject<'_>) -> Finding {
-    let mut source = started(subject, "source")?;
-    let guest = source.guest()?;
-    guest.exec(&Command::shell("echo before > /tmp/kept"))?;
-    let (snapshot, timeline) = source.snapshot(&subject.scratch.join("conformance-snapshot"))?;
-    ensure!(names(&timeline) == ["pause", "save", "resume"], "phases of snapshot are {:?}", names(&timeline));
-    ensure!(read(&*guest, "/tmp/kept")? == b"before\n", "the source lost its file");
-    ensure!(source.snapshot(&snapshot.directory).is_err(), "a snapshot was taken in the place of another");
-    guest.exec(&Command::shell("echo after > /tmp/kept"))?;
-
-    let (first, timeline) = subject.hypervisor.restore(&snapshot, &spec(subject, "restored"))?;
-    ensure!(
-        names(&timeline) == ["prepare", "spawn", "load", "connect", "identity"],
-        "phases of restore are {:?}",
-        names(&timeline)
-    );
-    ensure!(read(&*first.guest()?, "/tmp/kept")? == b"before\n", "a restored guest sees a later change");
-    first.guest()?.exec(&Command::shell("echo own > /tmp/kept"))?;
-    let (second, _) = subject.hypervisor.restore(&snapshot, &spec(subject, "again"))?;
-    ensure!(
-        read(&*second.guest()?, "/tmp/kept")? == b"before\n",
-        "one restored guest sees the other's change"
-    );
-    ensure!(read(&*guest, "/tmp/kept")? == b"after\n", "the source sees a restored guest's change");
-    drop((first, second, source));
-    std::fs::remove_dir_all(&snapshot.directory).map_err(|error| Failure(error.to_string()))?;
-    Ok(())
-}
-
-fn read(guest: &dyn GuestLink, path: &str) -> Result<Vec<u8>, Failure> {
-    let mut content = Vec::new();
-    guest.get(path, &mut content)?;
-    Ok(content)
-}
-
-fn names(timeline: &Timeline) -> Vec<&str> {
-    timeline.phases.iter().map(|phase| &*phase.name).collect()
 }

@@ -5,9 +5,12 @@
 
 mod guest;
 mod machine;
+mod snapshot;
 
 use std::fmt;
 use std::path::PathBuf;
+
+use virtmark_model::Timeline;
 
 use crate::{Capability, Error, Hypervisor, Machine, MachineSpec, Result};
 
@@ -82,7 +85,7 @@ use ensure;
 
 /// Runs every check and gives each one's name and verdict. `progress` hears each as it ends.
 pub fn run(subject: &Subject<'_>, progress: &mut dyn FnMut(&str, &Verdict)) -> Vec<(&'static str, Verdict)> {
-    let checks: Vec<&Check> = machine::CHECKS.iter().chain(guest::CHECKS).collect();
+    let checks: Vec<&Check> = machine::CHECKS.iter().chain(snapshot::CHECKS).chain(guest::CHECKS).collect();
     let mut shared: Option<Box<dyn Machine>> = None;
     let mut verdicts = Vec::with_capacity(checks.len() + 1);
     for check in checks {
@@ -140,4 +143,8 @@ fn started(subject: &Subject<'_>, name: &str) -> Result<Box<dyn Machine>> {
     let (mut machine, _) = subject.hypervisor.create(&spec(subject, name))?;
     machine.start()?;
     Ok(machine)
+}
+
+fn names(timeline: &Timeline) -> Vec<&str> {
+    timeline.phases.iter().map(|phase| &*phase.name).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use virtmark_hypervisor::{MetricKind, Sink};
 
-use crate::command_line::DISK_PREFIX;
+use crate::command_line::disk_of;
 
 /// Kinds of requests of `query-blockstats`, with QEMU's word for each.
 const OPERATIONS: [(&str, &str); 4] =
@@ -26,10 +26,7 @@ impl BlockStatistics {
     /// average, and absent when there were none.
     pub(super) fn tell(&mut self, answer: &Value, sink: &mut Sink<'_>) {
         for device in answer.as_array().into_iter().flatten() {
-            let Some(disk) = device["node-name"].as_str().and_then(|node| node.strip_prefix(DISK_PREFIX))
-            else {
-                continue;
-            };
+            let Some(disk) = device["node-name"].as_str().and_then(disk_of) else { continue };
             let statistic = |name: &str| device["stats"][name].as_u64();
             for (op, word) in OPERATIONS {
                 let Some(requests) = statistic(&format!("{word}_operations")) else { continue };
@@ -97,7 +94,7 @@ mod tests {
     fn blocks(read: u64, took_ns: u64) -> Value {
         json!([
             { "device": "floppy0", "stats": { "rd_operations": 9 } },
-            { "node-name": "disk-data", "device": "", "stats": {
+            { "node-name": "disk-data.o1", "device": "", "stats": {
                 "rd_operations": read, "rd_bytes": read * 512, "rd_total_time_ns": took_ns,
                 "wr_operations": 0, "wr_bytes": 0, "wr_total_time_ns": 0 } },
         ])

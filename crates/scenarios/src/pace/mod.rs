@@ -29,6 +29,7 @@ pub struct Pace {
     /// Machines to measure; in open-loop mode, the arrivals that fit into the duration.
     pub iterations: NonZeroU32,
     /// Machines before them that are run one by one and not recorded.
+    #[serde(default)]
     pub warmup: u32,
     /// How machines follow each other.
     pub mode: Mode,

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use virtmark_model::{Environment, FailureClass, Run, RunId, RunStatus, Sample, Unit};
 use virtmark_stats::{StatsError, Summary};
 
-use super::{METRIC, TtiPlan};
+use super::METRIC;
 use crate::figures::{MedianInterval, NsFigures, PhaseFigures, Supported, count, phases};
-use crate::pace::{Concurrent, Mode, OpenLoop};
+use crate::pace::{Concurrent, Mode, OpenLoop, Pace};
 
 /// The JSON object that `virtmark tti` prints. Figures are `null` where nothing succeeded, never 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,8 +71,8 @@ impl TtiReport {
     /// # Errors
     /// When a stored value is not a finite number.
     pub fn from_samples(run: &Run, samples: &[Sample]) -> Result<Self, StatsError> {
-        let plan = TtiPlan::deserialize(&run.configuration).ok();
-        let mode = plan.as_ref().map_or(Mode::Sequential, |plan| plan.pace.mode);
+        let pace = Pace::deserialize(&run.configuration).ok();
+        let mode = pace.as_ref().map_or(Mode::Sequential, |pace| pace.mode);
         let samples: Vec<&Sample> =
             samples.iter().filter(|sample| sample.metric == METRIC && sample.unit == Unit::Ns).collect();
         let values: Vec<f64> = samples.iter().filter_map(|sample| sample.outcome.value()).collect();
@@ -86,9 +86,9 @@ impl TtiReport {
             status: run.status,
             mode,
             emulated: run.environment.hypervisor.is_emulated(),
-            iterations_requested: plan
+            iterations_requested: pace
                 .as_ref()
-                .map_or(samples.len() as u64, |plan| u64::from(plan.pace.iterations.get())),
+                .map_or(samples.len() as u64, |pace| u64::from(pace.iterations.get())),
             iterations_success: values.len() as u64,
             iterations_failed: failures.values().sum(),
             min_ns: figure(|figures| figures.min_ns),
@@ -103,9 +103,9 @@ impl TtiReport {
             phases: phases(&samples, values.iter().sum())?,
             failures,
             exit_codes: count(samples.iter().filter_map(|sample| sample.labels.get("exit_code").cloned())),
-            concurrent: plan.as_ref().and_then(|plan| Concurrent::new(&plan.pace, &samples)),
-            open_loop: match &plan {
-                Some(plan) => OpenLoop::new(&plan.pace, &samples)?,
+            concurrent: pace.as_ref().and_then(|pace| Concurrent::new(pace, &samples)),
+            open_loop: match &pace {
+                Some(pace) => OpenLoop::new(pace, &samples)?,
                 None => None,
             },
             configuration: run.configuration.clone(),

@@ -39,7 +39,7 @@ pub struct Limits {
     pub tasks: u32,
 }
 
-/// The cgroups of one run, with those of its machines in them.
+/// The cgroups of one run, with those of its machines in them; dropping it removes those that are empty.
 #[derive(Debug)]
 pub struct RunCgroups {
     hierarchies: Vec<Parent>,
@@ -113,6 +113,15 @@ impl RunCgroups {
             }
         }
         Ok(machine)
+    }
+}
+
+impl Drop for RunCgroups {
+    fn drop(&mut self) {
+        for hierarchy in &self.hierarchies {
+            // Most often gone by now, with the run's directory. Should that have been removed by others, this is the last chance.
+            let _ = remove_tree(&hierarchy.directory);
+        }
     }
 }
 

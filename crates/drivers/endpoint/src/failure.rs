@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use virtmark_hypervisor::Error;
+use virtmark_model::FailureClass;
 
 use crate::http::{Reply, Trouble};
-use crate::mapping::answer::ErrorAnswer;
+use crate::mapping::answer::{ErrorAnswer, Pointer};
 
 /// What an answer without a message says is cut to this many characters.
 const SNIPPET_CHARS: usize = 200;
@@ -78,48 +79,77 @@ impl Attempt {
 
     /// The service refused, or could not.
     pub(crate) fn refused(&self, reply: &Reply, fields: &ErrorAnswer) -> Error {
-        let reason = self.reason(reply, fields);
-        let kind = match reply.status {
-            401 | 403 => {
-                return Error::PermissionDenied {
-                    action: format!("{}: {reason}", self.told()),
-                    remedy: "give the service's token with --token".into(),
-                };
+        let said = Said { fields, json: serde_json::from_slice(&reply.body).ok() };
+        let reason = said.reason(reply);
+        let class = said.field(&fields.class).and_then(|name| name.parse().ok());
+        match class.or(class_of_status(reply.status)) {
+            Some(FailureClass::AgentLost) => Error::AgentLost {
+                machine: self.machine.clone(),
+                request: self.told(),
+                reason,
+                console: String::new(),
+            },
+            Some(FailureClass::DiskFull) => self.failed(io::ErrorKind::StorageFull, reason),
+            Some(FailureClass::GuestPanic) => {
+                Error::GuestPanic { machine: self.machine.clone(), console: reason }
             }
-            410 => {
-                return Error::VmmExited {
-                    machine: self.machine.clone(),
-                    status: format!("{}: {reason}", self.told()),
-                    output: String::new(),
-                };
+            Some(FailureClass::OutOfMemory) => self.failed(io::ErrorKind::OutOfMemory, reason),
+            Some(FailureClass::PermissionDenied) => Error::PermissionDenied {
+                action: format!("{}: {reason}", self.told()),
+                remedy: "give the service's token with --token".into(),
+            },
+            Some(FailureClass::Timeout) => self.failed(io::ErrorKind::TimedOut, reason),
+            Some(FailureClass::VmmExited) => Error::VmmExited {
+                machine: self.machine.clone(),
+                status: format!("{}: {reason}", self.told()),
+                output: String::new(),
+            },
+            _ if (300..=399).contains(&reply.status) => {
+                self.other(format!("{reason}; give the URL that it leads to, no redirect is followed"))
             }
-            300..=399 => {
-                return self
-                    .other(format!("{reason}; give the URL that it leads to, no redirect is followed"));
-            }
-            404 | 405 => io::ErrorKind::NotFound,
-            408 | 504 => io::ErrorKind::TimedOut,
-            _ => io::ErrorKind::Other,
-        };
-        Error::Io { action: self.told(), source: io::Error::new(kind, reason) }
+            _ => self.other(reason),
+        }
     }
 
-    fn reason(&self, reply: &Reply, fields: &ErrorAnswer) -> String {
-        let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
-        let field = |pointer: &Option<crate::mapping::answer::Pointer>| {
-            let text = pointer.as_ref()?.find(body.as_ref()?)?;
-            Some(text.as_str().map_or_else(|| text.to_string(), str::to_owned))
-        };
+    fn failed(&self, kind: io::ErrorKind, reason: String) -> Error {
+        Error::Io { action: self.told(), source: io::Error::new(kind, reason) }
+    }
+}
+
+/// The class that a status means by itself.
+fn class_of_status(status: u16) -> Option<FailureClass> {
+    match status {
+        401 | 403 => Some(FailureClass::PermissionDenied),
+        408 | 504 => Some(FailureClass::Timeout),
+        410 => Some(FailureClass::VmmExited),
+        507 => Some(FailureClass::DiskFull),
+        _ => None,
+    }
+}
+
+/// What an error's answer says.
+struct Said<'a> {
+    fields: &'a ErrorAnswer,
+    json: Option<Value>,
+}
+
+impl Said<'_> {
+    fn field(&self, at: &Option<Pointer>) -> Option<String> {
+        let value = at.as_ref()?.find(self.json.as_ref()?)?;
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
+    fn reason(&self, reply: &Reply) -> String {
         let mut reason = format!("the service answered {}", reply.status);
-        if let Some(code) = field(&fields.code) {
+        if let Some(code) = self.field(&self.fields.code) {
             reason += &format!(" {code}");
         }
-        match field(&fields.message) {
+        match self.field(&self.fields.message) {
             Some(message) => reason += &format!(": {message}"),
             None if reply.body.is_empty() => {}
             None => reason += &format!(": {:?}", snippet(&reply.body)),
         }
-        if let Some(remedy) = field(&fields.remedy) {
+        if let Some(remedy) = self.field(&self.fields.remedy) {
             reason += &format!("; {remedy}");
         }
         if let Some(after) = &reply.retry_after {

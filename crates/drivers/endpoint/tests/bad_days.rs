@@ -92,6 +92,31 @@ fn the_service_is_full() {
 }
 
 #[test]
+fn a_class_that_the_service_names_counts() {
+    use FailureClass::*;
+    for (status, named, class) in [
+        (500, Some("guest_panic"), GuestPanic),
+        (409, Some("vmm_exited"), VmmExited),
+        (409, Some("agent_lost"), AgentLost),
+        (503, Some("out_of_memory"), OutOfMemory),
+        (500, Some("disk_full"), DiskFull),
+        (504, Some("timeout"), Timeout),
+        // What no error of a platform fits, or nobody knows, stays what the status says.
+        (500, Some("image_damaged"), Other),
+        (504, Some("bad_hair"), Timeout),
+        (403, None, PermissionDenied),
+        (507, None, DiskFull),
+        (410, None, VmmExited),
+        (404, None, Other),
+    ] {
+        let (error, _) = create_at(move || {
+            json(status, json!({ "error": { "code": "c", "message": "told why", "class": named } }))
+        });
+        check(&error, class, &["m-1", "told why"]);
+    }
+}
+
+#[test]
 fn html_instead_of_json() {
     let page = || Action::Answer(200, Vec::new(), b"<html>\n  <h1>Welcome</h1></html>".to_vec());
     let (error, _) = create_at(page);

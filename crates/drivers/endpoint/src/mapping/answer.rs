@@ -187,6 +187,7 @@ pub(crate) struct NoAnswer {}
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ErrorAnswer {
+    pub(crate) class: Option<Pointer>,
     pub(crate) code: Option<Pointer>,
     pub(crate) message: Option<Pointer>,
     pub(crate) remedy: Option<Pointer>,

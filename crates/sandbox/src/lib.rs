@@ -1,6 +1,6 @@
 //! Sandboxes over any platform: machines that clients make, use and leave, within limits that the operator sets.
 //!
-//! [`Service`] is blocking code that knows nothing of HTTP; `http` is the door that clients come through. A sandbox
+//! [`Service`] is blocking code that knows nothing of HTTP; [`http`] is the door that clients come through. A sandbox
 //! starts in one of three ways, and its answer says in which:
 //!
 //! - *cold*: its guest boots;
@@ -17,6 +17,7 @@ mod encode;
 mod error;
 mod gate;
 mod gone;
+pub mod http;
 mod images;
 mod kept;
 pub mod metrics;

@@ -37,7 +37,12 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(work_calls: usize) -> Self {
         let places = |calls| Arc::new(Semaphore::new(calls));
-        Self { control: places(CONTROL_CALLS), vital: places(VITAL_CALLS), work: places(work_calls), work_calls }
+        Self {
+            control: places(CONTROL_CALLS),
+            vital: places(VITAL_CALLS),
+            work: places(work_calls),
+            work_calls,
+        }
     }
 
     /// How many threads the runtime needs, so that no call with a place ever waits for one.

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -212,7 +212,8 @@ fn options(allowed: &str) -> Answer {
 fn refused(refusal: &Refusal) -> Answer {
     let body = json!({ "error": Failure::from(refusal) }).to_string().into_bytes();
     let mut answer = answer("application/json", body.into());
-    *answer.status_mut() = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *answer.status_mut() =
+        StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = answer.headers_mut();
     if let Some(seconds) = refusal.retry_after_s() {
         headers.insert(RETRY_AFTER, seconds.into());

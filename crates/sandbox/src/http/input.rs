@@ -78,7 +78,9 @@ pub(super) async fn json<T: DeserializeOwned>(
     limit_bytes: u64,
     timeout: Duration,
 ) -> Result<T, Refusal> {
-    let given = headers.get(CONTENT_TYPE).map_or(Cow::Borrowed(""), |given| String::from_utf8_lossy(given.as_bytes()));
+    let given = headers
+        .get(CONTENT_TYPE)
+        .map_or(Cow::Borrowed(""), |given| String::from_utf8_lossy(given.as_bytes()));
     let essence = given.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case(JSON) {
         let given = if given.is_empty() { "of no stated type".into() } else { format!("{given:?}") };
@@ -99,9 +101,7 @@ pub(super) fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
         place: error.path().to_string(),
         reason: error.inner().to_string(),
     })?;
-    parser
-        .end()
-        .map_err(|error| Refusal::InvalidJson { place: String::new(), reason: error.to_string() })?;
+    parser.end().map_err(|error| Refusal::InvalidJson { place: String::new(), reason: error.to_string() })?;
     Ok(value)
 }
 

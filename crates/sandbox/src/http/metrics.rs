@@ -46,7 +46,13 @@ impl HttpMetrics {
     }
 
     /// A request was answered; `duration` is from its head in hand to the head of its answer ready.
-    pub(super) fn answered(&self, route: &'static str, method: &'static str, status: u16, duration: Duration) {
+    pub(super) fn answered(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        status: u16,
+        duration: Duration,
+    ) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.answered.entry((route, method, status)).or_default() += 1;
         let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -119,7 +125,11 @@ fn service(text: &mut Exposition, metrics: &Metrics) {
         "Sandboxes destroyed, by reason.",
         metrics.destroyed.iter().map(|(reason, count)| (vec![("reason", (*reason).into())], *count)),
     );
-    text.counter("virtmark_execs_total", "Commands that ended with an answer.", [(Vec::new(), metrics.execs)]);
+    text.counter(
+        "virtmark_execs_total",
+        "Commands that ended with an answer.",
+        [(Vec::new(), metrics.execs)],
+    );
     text.counter(
         "virtmark_rejected_total",
         "Requests that the service did not serve, by code of the error.",

@@ -99,12 +99,16 @@ impl Refusal {
             Self::BodyTooSlow(_) => "send the whole body at once".into(),
             Self::Core(error) => error.remedy().to_string(),
             Self::Internal(_) => "report it, with the output of the service".into(),
-            Self::InvalidJson { .. } | Self::InvalidRequest(_) => "see GET /openapi.json for what is taken".into(),
+            Self::InvalidJson { .. } | Self::InvalidRequest(_) => {
+                "see GET /openapi.json for what is taken".into()
+            }
             Self::LengthRequired => "send a Content-Length instead of a chunked body".into(),
             Self::MethodNotAllowed { allowed, .. } => format!("use one of {allowed}"),
             Self::NotFound(_) => "see GET /openapi.json for what there is".into(),
             Self::Overloaded { .. } => "try again after the seconds in Retry-After".into(),
-            Self::Unauthorized(_) => "send the header `Authorization: Bearer TOKEN` with the token of this service".into(),
+            Self::Unauthorized(_) => {
+                "send the header `Authorization: Bearer TOKEN` with the token of this service".into()
+            }
             Self::UnsupportedMediaType { wanted, .. } => format!("send the header `Content-Type: {wanted}`"),
             Self::UriTooLong { .. } => "send a shorter one".into(),
         }

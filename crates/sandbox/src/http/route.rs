@@ -95,7 +95,9 @@ fn matched<'a>(form: &str, path: &'a str) -> Option<Option<&'a str>> {
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return Some(parameter),
-            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => parameter = Some(given),
+            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {
+                parameter = Some(given)
+            }
             (Some(wanted), Some(given)) if wanted == given => {}
             _ => return None,
         }
@@ -133,7 +135,8 @@ mod tests {
     #[test]
     fn no_two_routes_are_the_same() {
         for (at, route) in ROUTES.iter().enumerate() {
-            let twins = ROUTES[..at].iter().filter(|other| other.method == route.method && other.path == route.path);
+            let twins =
+                ROUTES[..at].iter().filter(|other| other.method == route.method && other.path == route.path);
             assert_eq!(twins.count(), 0, "{}", route.path);
         }
     }

@@ -10,7 +10,8 @@ use super::dispatch::{Answer, Call, Shared, answer, json_answer, json_bytes};
 use super::refusal::Refusal;
 use crate::Service;
 use crate::api::{
-    CreateRequest, Created, DestroyRequest, ExecRequest, RestoreRequest, SnapshotCreateRequest, SnapshotDeleteRequest,
+    CreateRequest, Created, DestroyRequest, ExecRequest, RestoreRequest, SnapshotCreateRequest,
+    SnapshotDeleteRequest,
 };
 
 /// Prometheus' text format.
@@ -59,7 +60,8 @@ pub(super) async fn snapshot_list(shared: &Arc<Shared>, call: Call<'_>) -> Resul
 
 pub(super) async fn snapshot_delete(shared: &Arc<Shared>, mut call: Call<'_>) -> Result<Answer, Refusal> {
     let request: SnapshotDeleteRequest = call.json(shared).await?;
-    done(shared, Lane::Control, "the end of a snapshot", move |service| service.snapshot_delete(request)).await
+    done(shared, Lane::Control, "the end of a snapshot", move |service| service.snapshot_delete(request))
+        .await
 }
 
 pub(super) async fn health(shared: &Arc<Shared>, call: Call<'_>) -> Result<Answer, Refusal> {
@@ -70,7 +72,8 @@ pub(super) async fn health(shared: &Arc<Shared>, call: Call<'_>) -> Result<Answe
 pub(super) async fn metrics(shared: &Arc<Shared>, call: Call<'_>) -> Result<Answer, Refusal> {
     call.query(&[])?;
     let service = shared.service.clone();
-    let metrics = shared.pool.run(Lane::Vital, "the metrics of the service", move || service.metrics()).await?;
+    let metrics =
+        shared.pool.run(Lane::Vital, "the metrics of the service", move || service.metrics()).await?;
     Ok(answer(METRICS_TYPE, shared.metrics.text(&metrics).into_bytes().into()))
 }
 

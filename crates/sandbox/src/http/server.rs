@@ -65,7 +65,11 @@ struct Running {
 /// # Errors
 /// [`ServeError::TokenMissing`] as in [`HttpOptions::check`]; [`ServeError::Io`] when the socket or a thread is not to
 /// be had.
-pub fn serve(listener: TcpListener, service: Arc<Service>, options: HttpOptions) -> Result<Server, ServeError> {
+pub fn serve(
+    listener: TcpListener,
+    service: Arc<Service>,
+    options: HttpOptions,
+) -> Result<Server, ServeError> {
     let failed = |action| move |source| ServeError::Io { action, source };
     let address = listener.local_addr().map_err(failed("read the address of the socket"))?;
     options.check(address)?;

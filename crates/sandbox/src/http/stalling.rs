@@ -24,18 +24,13 @@ impl Stalling {
     }
 
     /// The outcome of one attempt to write: waiting is an error once it has taken too long.
-    fn judge<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        attempt: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+    fn judge<T>(&mut self, context: &mut Context<'_>, attempt: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if attempt.is_ready() {
             self.deadline = None;
             return attempt;
         }
         let timeout = self.timeout;
-        let deadline =
-            self.deadline.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + timeout)));
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + timeout)));
         ready!(deadline.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,

@@ -1,6 +1,6 @@
 //! `POST /exec/stream`: a command's output as server-sent events, while it runs.
 
-use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,7 +34,9 @@ pub(super) async fn exec(shared: &Arc<Shared>, mut call: Call<'_>) -> Result<Ans
         events.end(outcome)
     })?;
     match timeout(BEGIN_TIME, receiver.recv()).await {
-        Ok(Some(first @ Piece::Data(_))) => return Ok(answer(CONTENT_TYPE, AnswerBody::stream(first, receiver))),
+        Ok(Some(first @ Piece::Data(_))) => {
+            return Ok(answer(CONTENT_TYPE, AnswerBody::stream(first, receiver)));
+        }
         Err(_) if !status_is_sent.swap(true, Ordering::AcqRel) => {
             return Ok(answer(CONTENT_TYPE, AnswerBody::stream(None, receiver)));
         }
@@ -55,7 +57,7 @@ struct Events {
 }
 
 impl Events {
-    fn output(&mut self, event: &StreamEvent) -> io::Result<()> {
+    fn output(&mut self, event: &StreamEvent) -> ControlFlow<()> {
         match event {
             StreamEvent::Stderr(data) => self.send("stderr", data),
             StreamEvent::Stdout(data) => self.send("stdout", data),
@@ -83,14 +85,15 @@ impl Events {
         None
     }
 
-    /// Waits until the client has taken enough of what was sent before.
-    fn send(&mut self, name: &str, data: &impl Serialize) -> io::Result<()> {
-        let data = json_bytes(data).map_err(|refusal| io::Error::other(refusal.to_string()))?;
+    /// Waits until the client has taken enough of what was sent before; breaks when it is gone.
+    fn send(&mut self, name: &str, data: &impl Serialize) -> ControlFlow<()> {
+        let Ok(data) = json_bytes(data) else { return ControlFlow::Break(()) };
         // JSON has no line breaks outside of its strings, and none unescaped inside of them.
         let event = [b"event: ", name.as_bytes(), b"\ndata: ", &data, b"\n\n"].concat();
         self.is_empty = false;
-        self.pieces
-            .blocking_send(Piece::Data(Bytes::from(event)))
-            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone"))
+        match self.pieces.blocking_send(Piece::Data(Bytes::from(event))) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     }
 }

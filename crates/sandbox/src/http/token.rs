@@ -24,8 +24,11 @@ impl Token {
             return false;
         }
         let shown: [u8; 32] = Sha256::digest(shown.trim_ascii()).into();
-        let difference =
-            self.0.iter().zip(shown).fold(0, |difference, (mine, theirs)| difference | black_box(mine ^ theirs));
+        let difference = self
+            .0
+            .iter()
+            .zip(shown)
+            .fold(0, |difference, (mine, theirs)| difference | black_box(mine ^ theirs));
         difference == 0
     }
 }
@@ -46,7 +49,15 @@ mod tests {
         for shown in ["Bearer s3cret-token", "bearer s3cret-token", "BEARER   s3cret-token "] {
             assert!(token.is_shown_by(shown.as_bytes()), "{shown}");
         }
-        for shown in ["", "Bearer", "Bearer ", "Bearer s3cret-toke", "Bearer s3cret-token2", "Basic s3cret-token", "s3cret-token"] {
+        for shown in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer s3cret-toke",
+            "Bearer s3cret-token2",
+            "Basic s3cret-token",
+            "s3cret-token",
+        ] {
             assert!(!token.is_shown_by(shown.as_bytes()), "{shown}");
         }
     }

@@ -8,7 +8,10 @@ use super::schema;
 pub(super) fn schemas() -> Map<String, Value> {
     let named = [
         ("Created", created()),
-        ("Destroyed", object(json!({ "sandbox_id": schema("SandboxId"), "destroyed": { "type": "boolean" } }))),
+        (
+            "Destroyed",
+            object(json!({ "sandbox_id": schema("SandboxId"), "destroyed": { "type": "boolean" } })),
+        ),
         ("Error", error()),
         ("ExecAnswer", exec_answer()),
         ("Health", health()),

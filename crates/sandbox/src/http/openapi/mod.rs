@@ -95,7 +95,11 @@ mod tests {
             .unwrap()
             .iter()
             .flat_map(|(path, methods)| {
-                methods.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+                methods
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .map(move |method| format!("{} {path}", method.to_uppercase()))
             })
             .collect();
         assert_eq!(described.len(), ROUTES.len());
@@ -114,7 +118,10 @@ mod tests {
             assert!(document.pointer(pointer).is_some(), "{reference}");
         }
         for name in document["components"]["schemas"].as_object().unwrap().keys() {
-            assert!(found.iter().any(|reference| reference.ends_with(&format!("/{name}"))), "{name} is not used");
+            assert!(
+                found.iter().any(|reference| reference.ends_with(&format!("/{name}"))),
+                "{name} is not used"
+            );
         }
     }
 

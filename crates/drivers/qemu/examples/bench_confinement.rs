@@ -1,6 +1,6 @@
 //! What it costs that a machine is confined: cold starts and restores with and without, alternating in one run.
 //!
-//! `cargo run --release --example bench_confinement -- [ROUNDS]`
+//! `cargo run --example bench_confinement -- [ROUNDS]`
 //!
 //! Each time is from the request until the output of `echo` is in hand. `spawn` is the phase in which the VMM is
 //! started, until it takes commands; all that confinement does is in it, in `prepare`, and in the end of the machine.

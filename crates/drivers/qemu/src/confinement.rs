@@ -45,7 +45,7 @@ const EXTRA_TASKS: u32 = 96;
 pub struct ConfinementFacts {
     /// Limits on memory, CPU and processes of each machine.
     pub cgroup: Measure,
-    /// No file can be changed but the machine's own disks (Landlock).
+    /// No file can be changed but those that the machine was given (Landlock).
     pub file_system: Measure,
     /// QEMU's filter of system calls.
     pub seccomp: Measure,
@@ -151,8 +151,8 @@ impl Confinement {
             initramfs: self.readable(spawn, &files.image.initramfs)?,
             facts: files.image.facts.clone(),
         };
-        let mut writable = |path: &PathBuf| self.writable(spawn, path, writes.as_ref());
-        let memory = files.memory.as_ref().map(&mut writable).transpose()?;
+        let memory =
+            files.memory.as_ref().map(|path| self.writable(spawn, path, writes.as_ref())).transpose()?;
         if self.facts.seccomp.holds {
             spawn.args(["-sandbox", SANDBOX]);
         }

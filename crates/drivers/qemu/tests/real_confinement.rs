@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use virtmark_model::{Accelerator, FailureClass};
 const MEMORY_BYTES: u64 = 128 << 20;
 
 struct Place {
-    directory: tempfile::TempDir,
     run_dir: Arc<RunDir>,
     qemu: Qemu,
     image: BootImage,
+    /// Last, as the run's directory is in it.
+    directory: tempfile::TempDir,
 }
 
 impl Place {
@@ -42,7 +44,7 @@ impl Place {
         };
         let qemu =
             Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}")).unwrap();
-        Self { directory, run_dir, qemu, image }
+        Self { run_dir, qemu, image, directory }
     }
 
     fn spec(&self, name: &str) -> MachineSpec {
@@ -199,7 +201,7 @@ fn real_confined_machines_boot_restore_and_are_locked_in() {
     assert!(cgroups.iter().all(|cgroup| !cgroup.exists()), "{cgroups:?}");
     let runs = recorded(place.run_dir.path());
     assert!(runs.iter().all(|cgroup| cgroup.is_dir()));
-    let Place { run_dir, qemu, .. } = place;
+    let Place { run_dir, qemu, directory: _kept, .. } = place;
     drop((run_dir, qemu));
     assert!(runs.iter().all(|cgroup| !cgroup.exists()), "{runs:?}");
 }
@@ -216,6 +218,19 @@ fn real_a_confined_machine_writes_to_its_disk_and_nowhere_else() {
     assert!(wrote.unwrap().success());
     let read = guest.exec(&Command::shell("dd if=/dev/vda bs=1 count=4")).unwrap();
     assert_eq!(read.stdout, b"vvvv");
+}
+
+#[test]
+fn real_an_image_that_only_its_owner_may_read_boots() {
+    let mut place = Place::new();
+    for file in [&mut place.image.kernel, &mut place.image.initramfs] {
+        let private = place.directory.path().join(file.file_name().unwrap());
+        fs::copy(&*file, &private).unwrap();
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).unwrap();
+        *file = private;
+    }
+    let machine = place.started(&place.spec("private"));
+    assert!(machine.guest().unwrap().exec(&Command::shell("true")).unwrap().success());
 }
 
 /// The limit is that of a machine which is told to use less than it needs, as no guest can outgrow its own.

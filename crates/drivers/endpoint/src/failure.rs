@@ -49,14 +49,19 @@ impl Attempt {
         match trouble {
             Trouble::Lost(reason) => self.doubtful(format!("the answer was lost: {reason}")),
             Trouble::NobodyThere(reason) => Error::HypervisorMissing {
-                program: self.told(),
+                program: format!("{} through {}", self.machine, self.request),
                 reason: format!("nothing answers there: {reason}"),
                 remedy: "start the service (`virtmark serve`), or give the URL of one with --endpoint".into(),
+            },
+            Trouble::NoTls(reason) => Error::HypervisorMissing {
+                program: format!("{} through {}", self.machine, self.request),
+                reason: format!("there is no TLS connection to it: {reason}"),
+                remedy: "its certificate must be for this name, and signed by a public authority".into(),
             },
             Trouble::Timeout => Error::Timeout {
                 machine: self.machine.clone(),
                 request: match self.leftover {
-                    Some(leftover) => format!("{} ({leftover})", self.told()),
+                    Some(leftover) => format!("{} ({}; {leftover})", self.action, self.request),
                     None => self.told(),
                 },
                 timeout: self.timeout,

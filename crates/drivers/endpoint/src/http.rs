@@ -60,6 +60,8 @@ pub(crate) enum Trouble {
     Lost(String),
     /// Nothing was sent: nobody is there.
     NobodyThere(String),
+    /// Nothing was sent: there is no encrypted connection to who the URL says it is.
+    NoTls(String),
     /// The request's time limit passed.
     Timeout,
     /// The answer is larger than what is read of one.
@@ -169,7 +171,7 @@ impl Broken {
     }
 
     fn into_trouble(self) -> Trouble {
-        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, InvalidData, NetworkUnreachable, TimedOut};
         match self.error {
             ureq::Error::BodyExceedsLimit(bytes) => Trouble::TooLarge(bytes),
             ureq::Error::HostNotFound => Trouble::NobodyThere("the host's name is not known".into()),
@@ -180,9 +182,12 @@ impl Broken {
             {
                 Trouble::NobodyThere(error.to_string())
             }
+            // A handshake's errors come as these; what is wrong with an answer has an error of its own.
+            ureq::Error::Io(error) if error.kind() == InvalidData => Trouble::NoTls(error.to_string()),
             ureq::Error::Io(_) if self.unanswered => {
                 Trouble::Lost("the connection was closed without an answer".into())
             }
+            ureq::Error::Io(error) => Trouble::Lost(error.to_string()),
             error => Trouble::Lost(error.to_string()),
         }
     }

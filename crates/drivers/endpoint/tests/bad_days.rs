@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Action, Server, endpoint, json, spec, virtmark};
@@ -47,6 +49,27 @@ fn nobody_is_there() {
     );
     let error = Endpoint::new(virtmark("http://no-such-host.invalid")).err().unwrap();
     check(&error, FailureClass::HypervisorMissing, &["the host's name is not known"]);
+}
+
+#[test]
+fn https_to_a_service_that_speaks_http_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let served = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut hello = [0; 4096];
+        let read = socket.read(&mut hello).unwrap();
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        hello[..read].to_vec()
+    });
+    let mut options = virtmark(&url);
+    options.token = Some("secret".into());
+    let error = Endpoint::new(options).err().unwrap();
+    check(&error, FailureClass::HypervisorMissing, &[&url, "there is no TLS connection to it"]);
+    let sent = served.join().unwrap();
+    // A TLS record of a handshake, and nothing of the request.
+    assert_eq!(sent[0], 22);
+    assert!(!sent.windows(6).any(|bytes| bytes == b"secret"));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use virtmark_driver_endpoint::Mapping;
+use proptest::prelude::*;
+use virtmark_driver_endpoint::{Mapping, MappingError};
 
 /// A mapping that can be used, whose parts the cases replace.
 const GOOD: &str = r#"provider = "p"
@@ -161,4 +162,20 @@ fn what_does_not_fit_together_is_told() {
 fn a_file_that_is_not_there_is_told() {
     let error = Mapping::read(Path::new("/nonexistent/my.toml")).unwrap_err().to_string();
     assert!(error.starts_with("cannot read the mapping /nonexistent/my.toml: No such file"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn damage_anywhere_is_told_with_a_line_of_the_file(
+        at in 0..GOOD.len(),
+        length in 0usize..6,
+        new in "[ -~\n\u{e9}]{0,4}",
+    ) {
+        let mut text = GOOD.to_owned();
+        text.replace_range(at..GOOD.len().min(at + length), &new);
+        if let Err(MappingError::Invalid { line, problem, .. }) = Mapping::parse(&text, "my.toml") {
+            prop_assert!((1..=text.matches('\n').count() + 1).contains(&line), "line {} of {:?}", line, text);
+            prop_assert!(!problem.is_empty());
+        }
+    }
 }

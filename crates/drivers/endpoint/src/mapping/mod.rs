@@ -137,7 +137,7 @@ impl Mapping {
     pub fn parse(text: &str, origin: &str) -> Result<Self, MappingError> {
         let invalid = |wrong: Wrong| MappingError::Invalid {
             origin: origin.into(),
-            line: 1 + text[..wrong.at.start.min(text.len())].matches('\n').count(),
+            line: 1 + text.bytes().take(wrong.at.start).filter(|byte| *byte == b'\n').count(),
             problem: wrong.problem,
         };
         let raw: RawMapping = toml::from_str(text)

@@ -1,6 +1,6 @@
 //! A guest's own clock, random numbers and names, in place of those it was restored with.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -76,22 +76,20 @@ fn reseed(entropy: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file of the guest's own; a root that is mounted read-only keeps what it has.
+/// Writes a file of the guest's own; a root that is mounted read-only keeps what it has. In one piece and in place: under
+/// emulation every path through the kernel that is taken for the first time costs, and nobody reads it yet.
 fn write_where_possible(path: &str, content: &str) -> Result<(), Failure> {
-    let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
-    let written = fs::create_dir_all(directory).and_then(|()| replace(path, content));
+    let written = match fs::write(path, content) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
+            fs::create_dir_all(directory).and_then(|()| fs::write(path, content))
+        }
+        written => written,
+    };
     match written {
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
         written => written.map_err(Failure::of(format!("write {path}"))),
     }
-}
-
-/// Whole or not at all: others read these files at any time.
-fn replace(path: &str, content: &str) -> io::Result<()> {
-    let temporary = format!("{path}.virtmark");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-    io::Write::write_all(&mut file, content.as_bytes())?;
-    fs::rename(&temporary, path)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -55,7 +55,7 @@ impl QemuMachine {
         // A machine from here on, so that one that does not get any further is destroyed like every other.
         let mut machine = Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) };
         let vm = machine.vm_in(MachineState::Created, "restore")?;
-        vm.transfer("migrate-incoming", &device_state, memory.is_some())?;
+        vm.load(&device_state, memory.is_some())?;
         watch.mark("load");
         vm.go()?;
         vm.wait_restored(timeout, &mut watch)?;
@@ -83,11 +83,15 @@ impl QemuMachine {
 
     /// Writes what changes while the guest runs, which it does not now. Gives the checksum of guest memory, when that is
     /// in a file.
-    fn save(&mut self, draft: &Draft) -> Result<Option<u32>> {
+    fn save(&mut self, draft: &Draft, state: &File) -> Result<Option<u32>> {
         let memory_bytes = self.spec.memory_bytes;
         let vm = self.vm_in(MachineState::Running, "snapshot")?;
+        if vm.memory.is_none() {
+            let saved = vm.wait_memory_saved().and_then(|()| vm.freeze_disks()).and_then(|()| vm.save_rest());
+            return saved.map(|()| None).inspect_err(|_| vm.give_up_saving());
+        }
         vm.freeze_disks()?;
-        vm.transfer("migrate", &draft.device_state()?, vm.memory.is_some())?;
+        vm.save_devices(state)?;
         let Some(memory) = &vm.memory else { return Ok(None) };
         let copied = sparse::copy(memory, &draft.memory()?, memory_bytes);
         copied.map(Some).map_err(Error::io(format!("copy the memory of {}", self.spec.name)))
@@ -197,10 +201,15 @@ impl Machine for QemuMachine {
             let what = format!("write the disk {}", disk.top.path.display());
             disk.flush().map_err(Error::io(what))?;
         }
+        let state = draft.device_state()?;
+        if vm.memory.is_none() {
+            let begun = vm.save_memory(&state).inspect_err(|_| vm.give_up_saving());
+            begun.map_err(|error| draft.explain(error))?;
+        }
         watch.mark("prepare");
         vm.hold()?;
         watch.mark("pause");
-        let saved = self.save(&draft);
+        let saved = self.save(&draft, &state);
         watch.mark("save");
         // Whether or not it could be kept, the machine goes on.
         let shape = shape(&self.platform, &self.plan, &self.spec);

@@ -1,12 +1,13 @@
 //! One QEMU process with its three connections: control, console, agent.
 
+mod migrate;
+
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -33,9 +34,6 @@ pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
 const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an exit may take to show after a connection has closed.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
-
-/// More than any file takes; QEMU's own limit is 128 MiB.
-const UNLIMITED_BYTES_PER_SECOND: u64 = 1 << 40;
 
 /// The log of a machine's console, in its directory.
 const CONSOLE: &str = "console";
@@ -285,54 +283,6 @@ impl Vm {
             // Its name is needed again; the first error is the one that matters.
             let _ = self.command("blockdev-del", json!({ "node-name": new }));
         })
-    }
-
-    /// Migrates to or from a file: `command` is `migrate` or `migrate-incoming`. Memory is part of the stream unless it
-    /// is `memory_elsewhere`. Waits until it has completed.
-    pub(crate) fn transfer(&mut self, command: &str, state: &File, memory_elsewhere: bool) -> Result<()> {
-        let capabilities = json!([
-            { "capability": "x-ignore-shared", "state": memory_elsewhere },
-            { "capability": "events", "state": true },
-        ]);
-        self.command("migrate-set-capabilities", json!({ "capabilities": capabilities }))?;
-        // Written to a file: the pace that suits a network would hold the guest up.
-        self.command("migrate-set-parameters", json!({ "max-bandwidth": UNLIMITED_BYTES_PER_SECOND }))?;
-        // An earlier transfer that was given up may have ended since: its end is not that of this one.
-        self.qmp().forget_events("MIGRATION");
-        self.qmp().hand_over("state", state.as_fd(), QMP_TIMEOUT).map_err(|error| self.qmp_error(&error))?;
-        self.command(command, json!({ "uri": "fd:state" }))?;
-        let finished = self.qmp().wait_event("migration", QMP_TIMEOUT, |event| {
-            event.name == "MIGRATION"
-                && matches!(event.data["status"].as_str(), Some("completed" | "failed" | "cancelled"))
-        });
-        let event = finished.map_err(|error| self.qmp_error(&error))?;
-        if event.data["status"] == "completed" {
-            return self.wait_finalized();
-        }
-        let reason = self
-            .command("query-migrate", json!({}))
-            .ok()
-            .and_then(|answer| answer["error-desc"].as_str().map(str::to_owned))
-            .unwrap_or_else(|| format!("the migration {}", event.data["status"]));
-        let kind = if reason.contains("No space left on device") {
-            std::io::ErrorKind::StorageFull
-        } else {
-            std::io::ErrorKind::Other
-        };
-        Err(Error::io(format!("{command} the state of {}", self.name))(std::io::Error::new(kind, reason)))
-    }
-
-    /// Waits until the guest may go on after a migration, which QEMU says to be completed a moment before.
-    fn wait_finalized(&mut self) -> Result<()> {
-        let deadline = Instant::now() + QMP_TIMEOUT;
-        while self.command("query-status", json!({}))?["status"] == "finish-migrate" {
-            if Instant::now() >= deadline {
-                let timeout = QMP_TIMEOUT;
-                return Err(self.qmp_error(&QmpError::Silent { command: "migrate".into(), timeout }));
-            }
-            thread::sleep(Duration::from_micros(200));
-        }
-        Ok(())
     }
 
     /// How the process ended, if it ends within `timeout`.

@@ -28,10 +28,17 @@ use parent::{Controller, Parent, parents};
 /// Length of the interval over which CPU time is limited, in microseconds; the kernel's default.
 const PERIOD_US: u64 = 100_000;
 
+/// What one thread weighs, and the most that a cgroup can: without this, a machine would weigh as much as one thread of
+/// another program.
+const V1_WEIGHT: u64 = 1024;
+const V1_MAX_WEIGHT: u64 = 1 << 18;
+const V2_WEIGHT: u64 = 100;
+const V2_MAX_WEIGHT: u64 = 10_000;
+
 /// What the processes of one machine may use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// CPUs, kept on average over 100 ms.
+    /// CPUs, kept on average over 100 ms. Where others want the CPUs too, it has the weight of as many busy threads.
     pub cpus: u32,
     /// Memory in bytes: anonymous, shared and kernel memory, and file cache that cannot be dropped.
     pub memory_bytes: u64,
@@ -189,8 +196,12 @@ fn limit(directory: &Path, controller: Controller, is_v2: bool, limits: Limits) 
     let quota_us = u64::from(cpus) * PERIOD_US;
     let set = |file: &str, value: String| write(&directory.join(file), &value);
     match (controller, is_v2) {
-        (Controller::Cpu, true) => set("cpu.max", format!("{quota_us} {PERIOD_US}")),
+        (Controller::Cpu, true) => {
+            set("cpu.weight", (u64::from(cpus) * V2_WEIGHT).clamp(1, V2_MAX_WEIGHT).to_string())?;
+            set("cpu.max", format!("{quota_us} {PERIOD_US}"))
+        }
         (Controller::Cpu, false) => {
+            set("cpu.shares", (u64::from(cpus) * V1_WEIGHT).clamp(2, V1_MAX_WEIGHT).to_string())?;
             set("cpu.cfs_period_us", PERIOD_US.to_string())?;
             set("cpu.cfs_quota_us", quota_us.to_string()).or_else(|error| {
                 // v1 refuses more than a cgroup above has, and that limits this one already.

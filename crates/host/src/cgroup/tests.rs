@@ -82,6 +82,7 @@ fn a_cgroup_of_ones_own_hands_down_everything() {
     assert_eq!(text(root.path(), &format!("{unit}/cgroup.subtree_control")), "+cpu +memory +pids");
     made.machine("m1", LIMITS).unwrap();
     assert_eq!(text(root.path(), &format!("{unit}/virtmark-12-00c0ffee/m1/cpu.max")), "200000 100000");
+    assert_eq!(text(root.path(), &format!("{unit}/virtmark-12-00c0ffee/m1/cpu.weight")), "200");
 }
 
 #[test]
@@ -117,6 +118,7 @@ fn v1_is_one_directory_for_each_hierarchy() {
     let machine = made.machine("m1", LIMITS).unwrap();
     let [cpu, memory] = machine.directories() else { panic!("{machine:?}") };
     assert_eq!(text(cpu, "cpu.cfs_quota_us"), "200000");
+    assert_eq!(text(cpu, "cpu.shares"), "2048");
     assert_eq!(text(memory, "memory.limit_in_bytes"), "67108864");
 }
 

@@ -22,9 +22,11 @@ if ! { [ -x /bin/busybox ] && dpkg-query -W -f='${Status}' busybox-static 2>/dev
     missing="$missing busybox-static"
 fi
 
-
-# A daemon that a newcomer did not ask for: only where tests are to run against the real one.
-[ -z "${CI:-}" ] || need prometheus prometheus
+# What a newcomer did not ask for: only where tests are to run against the real ones.
+if [ -n "${CI:-}" ]; then
+    need prometheus prometheus
+    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+fi
 
 if [ -n "$missing" ]; then
     if ! command -v apt-get >/dev/null 2>&1; then
@@ -50,6 +52,14 @@ fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: there is no cargo; install Rust from https://rustup.rs" >&2
     exit 1
+fi
+
+# Speaks to the sandbox service as its API document says, and as it does not.
+tools=$here/../target/tools
+if [ -n "${CI:-}" ] && ! [ -x "$tools/bin/schemathesis" ]; then
+    echo "setup: installing schemathesis" >&2
+    python3 -m venv "$tools"
+    "$tools/bin/pip" --quiet --disable-pip-version-check install "schemathesis==4.32.5"
 fi
 
 # The lists that name the kernel package may be absent or old where every other package was there.

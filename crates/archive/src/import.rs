@@ -38,6 +38,25 @@ enum Line {
 }
 
 impl Archive {
+    /// Adds finished runs with all their samples, or nothing. Whoever recorded them is of no concern here: they have no
+    /// owner.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RunExists`] when one of them is here already, [`Error::Invalid`] for samples this archive does not take;
+    /// [`Error::DiskFull`], [`Error::Locked`], [`Error::PermissionDenied`], [`Error::Sqlite`].
+    pub fn add(&mut self, runs: &[(Run, Vec<Sample>)]) -> Result<()> {
+        let context = self.options.context(&self.path, "adding runs");
+        let explain = |error| context.explain(error);
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
+        for (run, samples) in runs {
+            insert_run(&transaction, context, run, None)?;
+            samples.iter().try_for_each(|sample| insert_sample(&transaction, context, &run.id, sample))?;
+        }
+        Transaction::commit(transaction).map_err(explain)
+    }
+
     /// Adds the run that `input` holds, with all its samples or not at all, and gives its id. JSON lines are read one
     /// at a time; a JSON document is held as a whole.
     ///

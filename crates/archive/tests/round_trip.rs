@@ -137,6 +137,18 @@ fn a_run_is_removed_with_its_samples_but_not_from_under_its_writer() {
 }
 
 #[test]
+fn runs_are_added_all_or_none() {
+    let (_directory, mut archive) = new_archive();
+    let (first, second) = (run(0), run(1));
+    let samples = vec![success(0, 1.0), success(1, 2.0)];
+    archive.add(&[(first.clone(), samples.clone())]).unwrap();
+    assert_eq!(archive.samples(&first.id).unwrap(), samples);
+    let error = archive.add(&[(second.clone(), samples.clone()), (first, samples)]).unwrap_err();
+    assert!(matches!(error, Error::RunExists { .. }), "{error}");
+    assert!(archive.run(second.id.as_str()).is_err());
+}
+
+#[test]
 fn an_import_is_whole_or_nothing() {
     let (_directory, mut archive) = new_archive();
     let source = run(0);

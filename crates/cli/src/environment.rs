@@ -32,7 +32,7 @@ pub(crate) fn before(platform: &Platform) -> Environment {
     Environment {
         host: host_facts(),
         hypervisor: platform.hypervisor.facts().clone(),
-        image: platform.image.as_ref().map(|image| image.facts.clone()),
+        image: platform.image_facts.clone(),
         virtmark: program(),
         steal_ns: None,
         harness: None,

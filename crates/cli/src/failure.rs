@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 
 use virtmark_archive::Error as ArchiveError;
+use virtmark_driver_endpoint::MappingError;
 use virtmark_host::rundir::RunDirError;
 use virtmark_hypervisor::Error as HypervisorError;
 use virtmark_image::ImageError;
 use virtmark_recorder::Error as RecordError;
 use virtmark_recorder::export::remote_write::PushError;
+use virtmark_sandbox::http::ServeError;
 use virtmark_timeseries::{Error as StoreError, QueryError};
 
 use crate::exit::Exit;
@@ -80,6 +82,12 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<PushError>() {
         return of_push(error);
+    }
+    if let Some(ServeError::TokenMissing { .. }) = cause.downcast_ref::<ServeError>() {
+        return Some(Exit::Usage);
+    }
+    if cause.downcast_ref::<MappingError>().is_some() {
+        return Some(Exit::Usage);
     }
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return of_store(error);

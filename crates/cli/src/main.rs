@@ -6,11 +6,13 @@
 mod args;
 mod commands;
 mod duration;
+mod endpoint;
 mod environment;
 mod exit;
 mod failure;
 mod measure;
 mod output;
+mod pace;
 mod platform;
 mod progress;
 mod recording;
@@ -44,10 +46,13 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Capture(options) => commands::capture::run(&options, arguments.quiet),
         Command::Doctor(options) => commands::doctor::run(&options),
         Command::Export(options) => commands::export::run(&options),
+        Command::Import(options) => commands::import::run(&options),
         Command::Image(options) => commands::image::run(&options),
         Command::Lifecycle(options) => commands::lifecycle::run(&options, arguments.quiet),
         Command::Man(options) => commands::man::run(&options),
         Command::Remove(options) => commands::remove::run(&options),
+        Command::Restore(options) => commands::restore::run(&options, arguments.quiet),
+        Command::Serve(options) => commands::serve::run(&options, arguments.quiet),
         Command::Report(options) => commands::report::run(&options),
         Command::Runs(options) => commands::runs::run(&options),
         Command::Series(options) => commands::series::run(&options, arguments.quiet),

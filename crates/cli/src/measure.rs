@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use virtmark_archive::Archive;
 use virtmark_host::signals;
 use virtmark_hypervisor::Observer;
-use virtmark_model::{Environment, Outcome, Run, RunId, RunStatus, Sample};
+use virtmark_model::{Environment, HypervisorFacts, Outcome, Run, RunId, RunStatus, Sample};
 use virtmark_scenarios::{Context, Ending};
 
-use crate::args::{ArchiveArguments, MachineArguments, RecordArguments};
+use crate::args::{ArchiveArguments, EndpointArguments, MachineArguments, RecordArguments};
+use crate::endpoint;
 use crate::environment::{self, Meter};
 use crate::exit::Exit;
 use crate::platform::{self, Platform};
@@ -42,6 +43,8 @@ pub(crate) struct Request<'a> {
     /// Every option of the scenario with its value: an object.
     pub(crate) options: Value,
     pub(crate) machine: &'a MachineArguments,
+    /// The service to measure instead; none for scenarios that need machines of this host.
+    pub(crate) endpoint: Option<&'a EndpointArguments>,
     /// How machines are recorded, and how many there will be; none for a scenario that does it itself.
     pub(crate) record: Option<(&'a RecordArguments, u32)>,
     pub(crate) archive: &'a ArchiveArguments,
@@ -55,11 +58,11 @@ pub(crate) fn measure(
     request: Request<'_>,
     scenario: impl FnOnce(&Platform, Context<'_>) -> anyhow::Result<Ending>,
 ) -> anyhow::Result<Measured> {
-    let Request { options, machine, record, quiet, .. } = request;
+    let Request { options, machine, endpoint, record, quiet, .. } = request;
     let progress = Progress::new(request.scenario, quiet);
     // Cheapest first: what cannot be kept need not be measured.
     let archive = open(request.archive)?;
-    let prepared = platform::prepare(machine, &progress)?;
+    let prepared = platform::prepare(machine, endpoint, &progress)?;
     let stop = Stop::watch(signals::install()?, progress.clone())?;
     let platform = match Platform::open(machine, prepared, &progress) {
         // The stop itself ended the probe.
@@ -78,7 +81,7 @@ pub(crate) fn measure(
         started_at,
         finished_at: None,
         status: RunStatus::Running,
-        configuration: configuration(options, machine, record.map(|(options, _)| options)),
+        configuration: configuration(options, machine, endpoint, record.map(|(options, _)| options)),
         environment: environment::before(&platform),
     };
     progress.note(&headline(&run));
@@ -95,6 +98,7 @@ pub(crate) fn measure(
     if let Some(recorder) = recorder {
         recording::finish(recorder, &progress);
     }
+    platform.remark(&progress);
     progress.finish();
     let stopped_by = stop.exit();
     drop(stop);
@@ -146,18 +150,10 @@ fn path(options: &ArchiveArguments) -> anyhow::Result<std::path::PathBuf> {
     }
 }
 
-/// What the run is going to be, in a line; emulation is said first of all.
+/// What the run is going to be, in a line.
 fn headline(run: &Run) -> String {
     let Environment { hypervisor, image, .. } = &run.environment;
-    let mut line = format!("{} on {} {}", run.id, hypervisor.name, hypervisor.version);
-    if let Some(accelerator) = hypervisor.accelerator {
-        let emulated = if hypervisor.is_emulated() { ", SOFTWARE EMULATION" } else { "" };
-        line.push_str(&format!(" ({accelerator}{emulated}"));
-        if let Some(reason) = &hypervisor.accelerator_reason {
-            line.push_str(&format!(": {reason}"));
-        }
-        line.push(')');
-    }
+    let mut line = format!("{} on {}", run.id, describe(hypervisor));
     if let Some(image) = image {
         let kernel = image.kernel_release.as_deref().unwrap_or("unknown");
         line.push_str(&format!(
@@ -169,17 +165,56 @@ fn headline(run: &Run) -> String {
     line
 }
 
-fn configuration(options: Value, machine: &MachineArguments, record: Option<&RecordArguments>) -> Value {
-    let command_line: Vec<String> =
-        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+/// A platform in a few words; emulation is said first of all.
+pub(crate) fn describe(hypervisor: &HypervisorFacts) -> String {
+    let mut line = format!("{} {}", hypervisor.name, hypervisor.version);
+    if let Some(accelerator) = hypervisor.accelerator {
+        let emulated = if hypervisor.is_emulated() { ", SOFTWARE EMULATION" } else { "" };
+        line.push_str(&format!(" ({accelerator}{emulated}"));
+        if let Some(reason) = &hypervisor.accelerator_reason {
+            line.push_str(&format!(": {reason}"));
+        }
+        line.push(')');
+    }
+    line
+}
+
+fn configuration(
+    options: Value,
+    machine: &MachineArguments,
+    endpoint: Option<&EndpointArguments>,
+    record: Option<&RecordArguments>,
+) -> Value {
+    let command_line =
+        without_tokens(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()));
     let mut all = json!({ "command_line": command_line });
     let record = record.map(recording::configuration).unwrap_or_default();
-    for part in [options, platform::configuration(machine), record] {
+    let machine = match endpoint.filter(|endpoint| endpoint.endpoint.is_some()) {
+        Some(endpoint) => endpoint::configuration(endpoint, machine),
+        None => platform::configuration(machine),
+    };
+    for part in [options, machine, record] {
         if let (Value::Object(all), Value::Object(part)) = (&mut all, part) {
             all.extend(part);
         }
     }
     all
+}
+
+/// A command line as it may be kept and shown.
+fn without_tokens(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    const OPTION: &str = "--token";
+    let mut kept: Vec<String> = Vec::new();
+    for argument in arguments {
+        let is_token = kept.last().is_some_and(|last| last == OPTION);
+        let joined = argument.strip_prefix(OPTION).is_some_and(|rest| rest.starts_with('='));
+        kept.push(match (is_token, joined) {
+            (true, _) => "***".into(),
+            (false, true) => format!("{OPTION}=***"),
+            (false, false) => argument,
+        });
+    }
+    kept
 }
 
 fn exit_of_samples(samples: &[Sample]) -> Exit {
@@ -219,6 +254,17 @@ mod tests {
             phases: Vec::new(),
             labels: Default::default(),
         }
+    }
+
+    #[test]
+    fn a_token_is_not_kept() {
+        let kept = |line: &str| without_tokens(line.split(' ').map(Into::into)).join(" ");
+        assert_eq!(kept("virtmark tti --token secret --warmup 0"), "virtmark tti --token *** --warmup 0");
+        assert_eq!(
+            kept("virtmark tti --token=secret --cmd --token"),
+            "virtmark tti --token=*** --cmd --token"
+        );
+        assert_eq!(kept("virtmark serve --tokens x"), "virtmark serve --tokens x");
     }
 
     #[test]

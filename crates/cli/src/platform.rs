@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use virtmark_driver_endpoint::{Endpoint, EndpointOptions};
 use virtmark_driver_native::Native;
 use virtmark_driver_qemu::{AcceleratorChoice, Program, Qemu, QemuOptions};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec};
 use virtmark_image::{Image, KernelSource, Store, TinyRecipe, Verify};
+use virtmark_model::ImageFacts;
 
-use crate::args::{Accel, Driver, KernelArguments, KernelChoice, MachineArguments};
+use crate::args::{Accel, Driver, EndpointArguments, KernelArguments, KernelChoice, MachineArguments};
+use crate::endpoint;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -19,35 +22,59 @@ use crate::progress::Progress;
 /// The recipe that is built when it is not there.
 const TINY: &str = "tiny";
 
+/// Beside the guest's memory, a snapshot has the state of its devices.
+const DEVICE_STATE_BYTES: u64 = 16 << 20;
+
 /// A platform, with what its machines boot.
 pub(crate) struct Platform {
-    pub(crate) hypervisor: Box<dyn Hypervisor>,
+    pub(crate) hypervisor: Arc<dyn Hypervisor>,
+    /// What its machines boot; none where there are no files of it here.
     pub(crate) image: Option<BootImage>,
+    /// What is known of the image, wherever it is.
+    pub(crate) image_facts: Option<ImageFacts>,
     pub(crate) run_dir: Arc<RunDir>,
+    /// The service, where it is one.
+    endpoint: Option<Arc<Endpoint>>,
+    /// QEMU, where it is that.
+    qemu: Option<Arc<Qemu>>,
     /// Keeps the image from being removed meanwhile.
     _image: Option<Image>,
 }
 
-/// What is there before anything of the host is taken: the image, for platforms that boot one.
-pub(crate) struct Prepared {
-    image: Option<Image>,
+/// What is there before anything of the host is taken.
+pub(crate) enum Prepared {
+    /// A service, which is not asked anything yet.
+    Endpoint(Box<EndpointOptions>),
+    /// The bare host.
+    Native,
+    /// What QEMU's machines boot.
+    Qemu(Box<Image>),
 }
 
 /// Finds or builds what the machines boot.
-pub(crate) fn prepare(options: &MachineArguments, progress: &Progress) -> anyhow::Result<Prepared> {
+pub(crate) fn prepare(
+    options: &MachineArguments,
+    endpoint: Option<&EndpointArguments>,
+    progress: &Progress,
+) -> anyhow::Result<Prepared> {
+    if let Some(service) =
+        endpoint.map(|endpoint| endpoint::options(endpoint, options)).transpose()?.flatten()
+    {
+        return Ok(Prepared::Endpoint(Box::new(service)));
+    }
     match options.hypervisor {
         Driver::Native => {
             if options.accel != Accel::Auto {
                 let message = "--hypervisor native has no guest, and so no --accel; leave one of them out";
                 return Err(Failure::usage(message).into());
             }
-            Ok(Prepared { image: None })
+            Ok(Prepared::Native)
         }
         Driver::Qemu => {
             let wanted = Wanted::new(options)?;
             // Building an image takes seconds: better to know before that there is nothing to boot it.
             Program::find(options.qemu.as_deref())?;
-            Ok(Prepared { image: Some(wanted.open(progress)?) })
+            Ok(Prepared::Qemu(Box::new(wanted.open(progress)?)))
         }
     }
 }
@@ -59,9 +86,27 @@ impl Platform {
         progress: &Progress,
     ) -> anyhow::Result<Self> {
         let run_dir = Arc::new(RunDir::create()?);
-        let Some(image) = prepared.image else {
-            let hypervisor = Box::new(Native::new(Arc::clone(&run_dir))?);
-            return Ok(Self { hypervisor, image: None, run_dir, _image: None });
+        let without_image = |hypervisor, run_dir| Self {
+            hypervisor,
+            image: None,
+            image_facts: None,
+            run_dir,
+            endpoint: None,
+            qemu: None,
+            _image: None,
+        };
+        let image = match prepared {
+            Prepared::Endpoint(service) => {
+                let endpoint = Arc::new(Endpoint::new(*service)?);
+                let image_facts = endpoint.image().cloned();
+                let platform = without_image(Arc::clone(&endpoint) as Arc<dyn Hypervisor>, run_dir);
+                return Ok(Self { image_facts, endpoint: Some(endpoint), ..platform });
+            }
+            Prepared::Native => {
+                let native = Native::new(Arc::clone(&run_dir))?;
+                return Ok(without_image(Arc::new(native), run_dir));
+            }
+            Prepared::Qemu(image) => *image,
         };
         let boot = BootImage::of(&image);
         let qemu_options = QemuOptions {
@@ -72,24 +117,67 @@ impl Platform {
                 Accel::Tcg => AcceleratorChoice::Tcg,
             },
             cache: Store::default_dir()?,
-            vcpus: options.vcpus,
+            vcpus: options.vcpus(),
         };
         let qemu = Qemu::new(&qemu_options, &boot, Arc::clone(&run_dir), &mut |line| progress.note(line))?;
-        Ok(Self { hypervisor: Box::new(qemu), image: Some(boot), run_dir, _image: Some(image) })
+        let image_facts = Some(boot.facts.clone());
+        let qemu = Arc::new(qemu);
+        let platform = without_image(Arc::clone(&qemu) as Arc<dyn Hypervisor>, run_dir);
+        Ok(Self { image: Some(boot), image_facts, qemu: Some(qemu), _image: Some(image), ..platform })
     }
 
-    /// The machine that the options ask for, as a template.
+    /// The machine that the options ask for, as a template. A service decides itself what they leave open.
     pub(crate) fn machine(&self, options: &MachineArguments, ready_timeout: Duration) -> MachineSpec {
+        let (vcpus, memory_bytes) = match self.endpoint {
+            Some(_) => (options.vcpus.unwrap_or(0), options.memory.unwrap_or(0)),
+            None => (options.vcpus(), options.memory_bytes()),
+        };
         MachineSpec {
             name: "machine".into(),
-            vcpus: options.vcpus,
-            memory_bytes: options.memory,
+            vcpus,
+            memory_bytes,
             image: self.image.clone(),
             disks: Vec::new(),
             kernel_arguments: options.kernel_arguments.clone(),
             snapshots: false,
             confined: false,
             ready_timeout,
+        }
+    }
+
+    /// A directory with room for a snapshot of one machine, which goes with the run.
+    pub(crate) fn snapshot_dir(&self, options: &MachineArguments) -> anyhow::Result<PathBuf> {
+        let bytes = match self.endpoint {
+            // The service keeps it.
+            Some(_) => 0,
+            None => options.memory_bytes() + DEVICE_STATE_BYTES,
+        };
+        Ok(self.run_dir.bulk_dir("snapshots", bytes)?)
+    }
+
+    /// How confined machines are locked in here, in a line; none where machines have no VMM.
+    pub(crate) fn confinement(&self) -> Option<String> {
+        let qemu = self.qemu.as_ref()?;
+        let (holds, lacks): (Vec<_>, Vec<_>) =
+            qemu.confinement().measures().into_iter().partition(|(_, measure)| measure.holds);
+        let names: Vec<_> = holds.iter().map(|(name, _)| *name).collect();
+        let mut line = format!(
+            "VMMs are confined by {}",
+            if names.is_empty() { "nothing".into() } else { names.join(", ") }
+        );
+        for (name, measure) in lacks {
+            line.push_str(&format!("; not by {name}: {}", measure.detail));
+        }
+        Some(line)
+    }
+
+    /// Tells what a service left open about its own times.
+    pub(crate) fn remark(&self, progress: &Progress) {
+        for (remark, count) in self.endpoint.iter().flat_map(|endpoint| endpoint.notes()) {
+            progress.note(&match count {
+                1 => remark,
+                many => format!("{remark} ({many} times)"),
+            });
         }
     }
 }
@@ -99,9 +187,9 @@ pub(crate) fn configuration(options: &MachineArguments) -> Value {
     json!({
         "hypervisor": options.hypervisor.as_str(),
         "accel": options.accel.as_str(),
-        "vcpus": options.vcpus,
-        "memory_bytes": options.memory,
-        "image": options.image,
+        "vcpus": options.vcpus(),
+        "memory_bytes": options.memory_bytes(),
+        "image": options.image(),
         "kernel": kernel_name(&options.kernel.kernel),
         "modules": options.kernel.modules,
         "kernel_arguments": options.kernel_arguments,
@@ -144,15 +232,15 @@ enum Wanted {
 
 impl Wanted {
     fn new(options: &MachineArguments) -> anyhow::Result<Self> {
-        if options.image == TINY {
+        if options.image() == TINY {
             return Ok(Self::Tiny(tiny_recipe(&options.kernel, None)?));
         }
         if options.kernel.kernel != KernelChoice::Debian || options.kernel.modules.is_some() {
             let message =
-                format!("--kernel and --modules build the image tiny: leave out --image {}", options.image);
+                format!("--kernel and --modules build the image tiny: leave out --image {}", options.image());
             return Err(Failure::usage(message).into());
         }
-        Ok(Self::Known(options.image.clone()))
+        Ok(Self::Known(options.image().into()))
     }
 
     fn open(&self, progress: &Progress) -> anyhow::Result<Image> {

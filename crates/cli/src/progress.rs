@@ -14,6 +14,10 @@ use crate::output;
 /// Between two lines where there is no bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Metrics of which every machine has exactly one.
+const MACHINE_METRICS: [&str; 6] =
+    ["life", "restore_tti", "tti", "vm_creation", "working_set_25_cold", "working_set_25_warm"];
+
 /// What the user sees of a run while it lasts; clones show the same. It is drawn when something was measured and at no
 /// other time: nothing of it runs during a measurement that is alone.
 #[derive(Clone)]
@@ -104,8 +108,7 @@ impl virtmark_scenarios::Progress for Progress {
     fn recorded(&self, sample: &Sample) {
         self.with(|state| {
             state.recorded += 1;
-            // Every machine has exactly one of these.
-            if matches!(sample.metric.as_str(), "life" | "tti" | "vm_creation") {
+            if MACHINE_METRICS.contains(&sample.metric.as_str()) {
                 state.machines += 1;
             }
             if let Outcome::Failure { class, message } = &sample.outcome {

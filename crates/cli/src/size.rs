@@ -4,8 +4,16 @@ const UNITS: [(&str, u64); 4] = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30),
 /// Smaller than any kernel; what is below is a forgotten unit.
 const SMALLEST_BYTES: u64 = 1 << 20;
 
-/// Reads a size of memory: a whole number and a unit, `B` or `iB` behind it allowed.
+/// Reads the size of a machine's memory.
 pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
+    match parse(text)? {
+        bytes if bytes >= SMALLEST_BYTES => Ok(bytes),
+        _ => Err(format!("{text:?} is less than 1M: no guest starts with that")),
+    }
+}
+
+/// Reads a size: a whole number and a unit, `B` or `iB` behind it allowed.
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let expected = "expected a number and a unit (K, M, G, T), such as 256M or 1G";
     let at = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
@@ -17,11 +25,7 @@ pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
     let (Some(scale), Ok(number)) = (scale, number.parse::<u64>()) else {
         return Err(format!("{text:?} is not a size: {expected}"));
     };
-    match number.checked_mul(scale) {
-        Some(bytes) if bytes >= SMALLEST_BYTES => Ok(bytes),
-        Some(_) => Err(format!("{text:?} is less than 1M: no guest starts with that")),
-        None => Err(format!("{text:?} is more than any machine can have")),
-    }
+    number.checked_mul(scale).ok_or_else(|| format!("{text:?} is more than any machine can have"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 use super::KernelArguments;
 
 /// Guest memory unless told otherwise.
-const DEFAULT_MEMORY: &str = "256M";
+const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
+/// The image unless told otherwise.
+const DEFAULT_IMAGE: &str = "tiny";
 
 /// The machine that is measured, and what runs it.
 #[derive(Debug, Args)]
@@ -21,17 +23,17 @@ pub(crate) struct MachineArguments {
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub(crate) accel: Accel,
 
-    /// Virtual CPUs of each machine
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
-    pub(crate) vcpus: u32,
+    /// Virtual CPUs of each machine [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub(crate) vcpus: Option<u32>,
 
-    /// Memory of each machine
-    #[arg(long, value_name = "SIZE", default_value = DEFAULT_MEMORY, value_parser = crate::size::parse_memory)]
-    pub(crate) memory: u64,
+    /// Memory of each machine [default: 256M]
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse_memory)]
+    pub(crate) memory: Option<u64>,
 
-    /// The image to boot: tiny, built when it is not there, or a name or id of `virtmark image list`
-    #[arg(long, value_name = "IMAGE", default_value = "tiny")]
-    pub(crate) image: String,
+    /// The image to boot: tiny, built when it is not there, or a name or id of `virtmark image list` [default: tiny]
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
 
     #[command(flatten)]
     pub(crate) kernel: KernelArguments,
@@ -43,6 +45,20 @@ pub(crate) struct MachineArguments {
     /// The QEMU program [default: qemu-system-* of this architecture in PATH]
     #[arg(long, value_name = "FILE")]
     pub(crate) qemu: Option<PathBuf>,
+}
+
+impl MachineArguments {
+    pub(crate) fn vcpus(&self) -> u32 {
+        self.vcpus.unwrap_or(1)
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory.unwrap_or(DEFAULT_MEMORY_BYTES)
+    }
+
+    pub(crate) fn image(&self) -> &str {
+        self.image.as_deref().unwrap_or(DEFAULT_IMAGE)
+    }
 }
 
 /// What runs machines.

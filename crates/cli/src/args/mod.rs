@@ -1,29 +1,36 @@
 //! The command line as the user writes it.
 
 mod capture;
+mod endpoint;
 mod image;
 mod machine;
+mod pace;
 mod record;
 mod results;
 mod scenario;
 mod series;
+mod serve;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use capture::CaptureArguments;
+pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
+pub(crate) use pace::PaceArguments;
 pub(crate) use record::RecordArguments;
 pub(crate) use results::{
-    DoctorArguments, ExportArguments, RemoveArguments, ReportArguments, RunsArguments, ShowArguments,
+    DoctorArguments, ExportArguments, ExportFormat, ImportArguments, ImportFormat, RemoveArguments,
+    ReportArguments, RunsArguments, ShowArguments,
 };
-pub(crate) use scenario::{LifecycleArguments, LifecycleFormat, TtiArguments};
+pub(crate) use scenario::{LifecycleArguments, LifecycleFormat, RestoreArguments, TtiArguments};
 pub(crate) use series::{
     BenchArguments, DumpArguments, DumpFormat, PushArguments, QueryArguments, QueryFormat, RangeChoice,
     SeriesArguments, SeriesCommand, ServeArguments,
 };
+pub(crate) use serve::{ServiceArguments, StartChoice};
 
 const ABOUT: &str =
     "Measure virtual machines: how long until one answers, and what each part of that time was.";
@@ -40,6 +47,9 @@ Examples:
   virtmark tti                                 time to interactive, 50 machines one after the other
   virtmark tti --mode burst --iterations 8     eight machines at once
   virtmark tti --hypervisor native             the same command on the bare host: the baseline
+  virtmark serve                               sandboxes over HTTP, started from a template
+  virtmark tti --endpoint http://HOST:PORT     the same time, of any service with such an API
+  virtmark restore                             how long until a snapshot answers again
   virtmark lifecycle --format csv              create, start, snapshot, restore, stop, destroy
   virtmark show latest                         the figures of the newest run, computed again
   virtmark report latest -o report.html        one self-contained page
@@ -50,6 +60,7 @@ Environment:
   VIRTMARK_CACHE     directory for images
   VIRTMARK_RUN_DIR   directory for sockets and logs of machines
   VIRTMARK_SCRATCH   directory for snapshots and guest memory
+  VIRTMARK_TOKEN     bearer token of a sandbox service (or --token)
   NO_COLOR           neither colours nor bars";
 
 /// The whole command line.
@@ -71,16 +82,22 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Measure the time to interactive: from the request to create a machine to its first command's output
     Tti(TtiArguments),
+    /// Measure restoring a snapshot: the restore alone, and until a machine answers that has what was in it
+    Restore(RestoreArguments),
     /// Measure create, start, snapshot, restore, stop and destroy, each by itself
     Lifecycle(LifecycleArguments),
     /// Measure what monitoring keeps of machines that live for seconds
     Capture(CaptureArguments),
+    /// Offer sandboxes over HTTP: create, exec, snapshot, restore, destroy
+    Serve(ServiceArguments),
     /// List the runs in the archive
     Runs(RunsArguments),
     /// Show a run's figures, computed again from its stored samples
     Show(ShowArguments),
     /// Write a run out with all its samples
     Export(ExportArguments),
+    /// Take runs into the archive that were exported, here or by the ComputeSDK benchmarks
+    Import(ImportArguments),
     /// Make a self-contained HTML page about one or several runs
     Report(ReportArguments),
     /// Remove runs with their samples from the archive

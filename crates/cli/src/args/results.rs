@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use virtmark_archive::Format;
 
 use super::ArchiveArguments;
 
@@ -49,7 +48,8 @@ pub(crate) struct ShowArguments {
 #[command(after_help = "\
 Examples:
   virtmark export latest --format csv > samples.csv
-  virtmark export latest --format jsonl -o run.jsonl")]
+  virtmark export latest --format jsonl -o run.jsonl
+  virtmark export latest --format computesdk > results.json")]
 pub(crate) struct ExportArguments {
     /// The run: its id, the start of it, or latest
     pub(crate) run: String,
@@ -73,21 +73,43 @@ pub(crate) enum ExportFormat {
     Json,
     /// One object a line: the run, then each sample
     Jsonl,
+    /// The result format of the ComputeSDK benchmarks, with their score (runs of tti only)
+    Computesdk,
     /// One row for each sample
     Csv,
     /// A page to read
     Markdown,
 }
 
-impl From<ExportFormat> for Format {
-    fn from(format: ExportFormat) -> Self {
-        match format {
-            ExportFormat::Csv => Self::Csv,
-            ExportFormat::Json => Self::Json,
-            ExportFormat::Jsonl => Self::Jsonl,
-            ExportFormat::Markdown => Self::Markdown,
-        }
-    }
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  virtmark import run.jsonl
+  virtmark import --format computesdk results.json
+  virtmark export latest --format json | virtmark import - --archive other.sqlite
+
+Prints the ids of the runs, one a line. A file is taken in whole or not at all.")]
+pub(crate) struct ImportArguments {
+    /// The file; - is standard input
+    pub(crate) file: PathBuf,
+
+    /// What it is [default: what it looks like]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<ImportFormat>,
+
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArguments,
+}
+
+/// What is taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// Results of the ComputeSDK benchmarks: a run for each of them
+    Computesdk,
+    /// As export --format json writes it
+    Json,
+    /// As export --format jsonl writes it
+    Jsonl,
 }
 
 #[derive(Debug, Args)]

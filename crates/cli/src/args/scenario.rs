@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use virtmark_scenarios::tti::Mode;
+use virtmark_scenarios::restore::RestorePlan;
 
-use super::{ArchiveArguments, MachineArguments, RecordArguments};
+use super::pace::at_least_one;
+use super::{ArchiveArguments, EndpointArguments, MachineArguments, PaceArguments, RecordArguments};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -15,21 +16,19 @@ Examples:
   virtmark tti --iterations 20 --warmup 2 --cmd 'uname -a' > result.json
   virtmark tti --mode burst --iterations 8
   virtmark tti --mode staggered --stagger 500ms --iterations 30 --concurrency 10
+  virtmark tti --mode open-loop --rate 2 --duration 30s
   virtmark tti --hypervisor native
+  virtmark tti --endpoint http://127.0.0.1:8080
   virtmark tti --record machines.store --record-interval 100ms
 
 The JSON object on standard output has the percentiles in nanoseconds, the phases, failures by class, \
 and everything that the figures depend on. A command that fails in the guest is a result: its exit code \
 is counted in exit_codes. Concurrent modes work in waves: all machines of a wave stay until the last of \
-them is ready, and are then destroyed, which is not counted.")]
+them is ready, and are then destroyed, which is not counted. In open-loop mode launches come at a fixed rate and times \
+count from the intended launch: a platform that cannot keep up shows.")]
 pub(crate) struct TtiArguments {
-    /// Machines to measure
-    #[arg(long, value_name = "N", default_value = "50", value_parser = at_least_one)]
-    pub(crate) iterations: NonZeroU32,
-
-    /// Machines before them that are not recorded
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(crate) warmup: u32,
+    #[command(flatten)]
+    pub(crate) pace: PaceArguments,
 
     /// The command that each machine runs, for its shell
     #[arg(long = "cmd", value_name = "COMMAND", default_value = "echo \"benchmark\"")]
@@ -39,17 +38,8 @@ pub(crate) struct TtiArguments {
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = crate::duration::parse_positive)]
     pub(crate) timeout: Duration,
 
-    /// How machines follow each other
-    #[arg(long, value_enum, default_value_t = ModeChoice::Sequential)]
-    pub(crate) mode: ModeChoice,
-
-    /// Machines alive at once, at most, in burst and staggered mode [default: all of them]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) concurrency: Option<NonZeroU32>,
-
-    /// Between two launches in staggered mode [default: 200ms]
-    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
-    pub(crate) stagger: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) endpoint: EndpointArguments,
 
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
@@ -61,25 +51,44 @@ pub(crate) struct TtiArguments {
     pub(crate) archive: ArchiveArguments,
 }
 
-/// How machines follow each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ModeChoice {
-    /// Each after the one before it is destroyed
-    Sequential,
-    /// Each a fixed time after the one before it
-    Staggered,
-    /// All at once
-    Burst,
-}
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  virtmark restore
+  virtmark restore --endpoint http://127.0.0.1:8080 --iterations 50
+  virtmark restore --mode burst --iterations 10 --working-set 0
 
-impl From<ModeChoice> for Mode {
-    fn from(choice: ModeChoice) -> Self {
-        match choice {
-            ModeChoice::Burst => Self::Burst,
-            ModeChoice::Sequential => Self::Sequential,
-            ModeChoice::Staggered => Self::Staggered,
-        }
-    }
+A fixture, which is not timed, makes the snapshot: a machine is created, a change is made in its guest, the snapshot is \
+taken, the machine destroyed. Each iteration then restores it (restore_only) and runs a command that must see the \
+change (restore_tti). At last a few machines read a working set that the fixture left in guest memory, with the \
+snapshot in the host's page cache and without.")]
+pub(crate) struct RestoreArguments {
+    #[command(flatten)]
+    pub(crate) pace: PaceArguments,
+
+    /// How long one machine may take, from the request to restore to the command's output
+    #[arg(long, value_name = "TIME", default_value = "90s", value_parser = crate::duration::parse_positive)]
+    pub(crate) timeout: Duration,
+
+    /// Memory of the guest that is filled, and read after a restore; 0M leaves that out
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = crate::size::parse)]
+    pub(crate) working_set: u64,
+
+    /// How often the working set is read, for each state of the page cache
+    #[arg(long, value_name = "N", default_value_t = RestorePlan::DEFAULT_WORKING_SET_ITERATIONS)]
+    pub(crate) working_set_iterations: u32,
+
+    #[command(flatten)]
+    pub(crate) endpoint: EndpointArguments,
+
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
+
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
+
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArguments,
 }
 
 #[derive(Debug, Args)]
@@ -123,9 +132,4 @@ pub(crate) struct LifecycleArguments {
 pub(crate) enum LifecycleFormat {
     Json,
     Csv,
-}
-
-/// A count of which there must be one.
-fn at_least_one(text: &str) -> Result<NonZeroU32, String> {
-    text.parse().map_err(|_| format!("expected a whole number from 1 to {}", u32::MAX))
 }

@@ -43,6 +43,7 @@ pub(crate) fn run(options: &CaptureArguments, quiet: bool) -> anyhow::Result<Exi
         scenario: SCENARIO,
         options: on_record,
         machine: &options.machine,
+        endpoint: None,
         record: None,
         archive: &options.archive,
         quiet,

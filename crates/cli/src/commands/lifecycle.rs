@@ -8,9 +8,6 @@ use crate::args::{LifecycleArguments, LifecycleFormat};
 use crate::exit::Exit;
 use crate::measure::{Request, measure};
 
-/// Beside the guest's memory, a snapshot has the state of its devices.
-const DEVICE_STATE_BYTES: u64 = 16 << 20;
-
 pub(crate) fn run(options: &LifecycleArguments, quiet: bool) -> anyhow::Result<Exit> {
     let plan = LifecyclePlan { iterations: options.iterations, warmup: options.warmup };
     let timeout_ns = u64::try_from(options.timeout.as_nanos())?;
@@ -20,6 +17,7 @@ pub(crate) fn run(options: &LifecycleArguments, quiet: bool) -> anyhow::Result<E
         scenario: SCENARIO,
         options: on_record,
         machine: &options.machine,
+        endpoint: None,
         // Each life has a second machine, from the first one's snapshot.
         record: Some((
             &options.record,
@@ -29,7 +27,7 @@ pub(crate) fn run(options: &LifecycleArguments, quiet: bool) -> anyhow::Result<E
         quiet,
     };
     let measured = measure(request, |platform, context| {
-        let scratch = platform.run_dir.bulk_dir("snapshots", options.machine.memory + DEVICE_STATE_BYTES)?;
+        let scratch = platform.snapshot_dir(&options.machine)?;
         let machine = platform.machine(&options.machine, options.timeout);
         let lifecycle = Lifecycle { plan, machine, scratch, stop_deadline: options.timeout };
         Ok(lifecycle.run(context)?)

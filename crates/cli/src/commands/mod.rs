@@ -5,13 +5,16 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod image;
+pub(crate) mod import;
 pub(crate) mod lifecycle;
 pub(crate) mod man;
 mod present;
 pub(crate) mod remove;
 pub(crate) mod report;
+pub(crate) mod restore;
 pub(crate) mod runs;
 pub(crate) mod series;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod tti;
 

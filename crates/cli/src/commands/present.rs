@@ -9,7 +9,9 @@ use virtmark_report::{ExtraColumn, RunSamples, format, terminal};
 use virtmark_report::{Style, Tone};
 use virtmark_scenarios::capture::{self, CaptureReport};
 use virtmark_scenarios::lifecycle::{self, LifecycleReport, Operation};
-use virtmark_scenarios::tti::{self, Concurrent, TtiReport};
+use virtmark_scenarios::pace::Concurrent;
+use virtmark_scenarios::restore::{self, RestoreReport};
+use virtmark_scenarios::tti::{self, TtiReport};
 
 use crate::failure::Failure;
 use crate::output;
@@ -27,6 +29,13 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
     match run.scenario.as_str() {
         tti::SCENARIO => {
             let report = TtiReport::from_samples(run, samples).with_context(context)?;
+            if !quiet {
+                tell(run, samples, report.concurrent.as_ref().map(ramp))?;
+            }
+            output::json(&report)
+        }
+        restore::SCENARIO => {
+            let report = RestoreReport::from_samples(run, samples).with_context(context)?;
             if !quiet {
                 tell(run, samples, report.concurrent.as_ref().map(ramp))?;
             }

@@ -51,14 +51,14 @@ impl Pool {
         self.lock().ready.len()
     }
 
-    /// One that is made as `subject` says. Those that are made otherwise are given up.
+    /// One that is made as `subject` says.
     pub(crate) fn take(&self, subject: &Subject) -> Option<Warm> {
-        loop {
-            let warm = self.pop()?;
-            if warm.subject == *subject {
-                return Some(warm);
-            }
-        }
+        let mut state = self.lock();
+        let position = state.ready.iter().position(|warm| warm.subject == *subject)?;
+        let warm = state.ready.remove(position);
+        drop(state);
+        self.changed.notify_all();
+        warm
     }
 
     /// Any one, for its room.
@@ -105,11 +105,11 @@ impl Pool {
         state.pause_until = Some(Instant::now() + pause);
     }
 
-    /// Takes out those that have ended by themselves.
-    pub(crate) fn sift(&self) -> Vec<Warm> {
+    /// Takes out those that have ended by themselves, and those that are not made as `subject` says.
+    pub(crate) fn sift(&self, subject: &Subject) -> Vec<Warm> {
         let mut state = self.lock();
-        let (alive, dead): (VecDeque<_>, VecDeque<_>) =
-            state.ready.drain(..).partition(|warm| warm.machine.state() == MachineState::Paused);
+        let is_good = |warm: &Warm| warm.subject == *subject && warm.machine.state() == MachineState::Paused;
+        let (alive, dead): (VecDeque<_>, VecDeque<_>) = state.ready.drain(..).partition(is_good);
         state.ready = alive;
         drop(state);
         if !dead.is_empty() {

@@ -100,7 +100,7 @@ struct State {
 
 enum Entry {
     Making(Arc<Attempt>),
-    Ready { kept: Arc<Kept>, subject: Subject, used: u64 },
+    Ready { kept: Arc<Kept>, subject: Box<Subject>, used: u64 },
 }
 
 /// One making, and who waits for it.
@@ -153,7 +153,8 @@ impl Templates {
         let mut state = State::default();
         for (key, kept, meta) in found {
             state.uses += 1;
-            let entry = Entry::Ready { kept: Arc::new(kept), subject: meta.subject, used: state.uses };
+            let subject = Box::new(meta.subject);
+            let entry = Entry::Ready { kept: Arc::new(kept), subject, used: state.uses };
             state.entries.insert(key, entry);
         }
         let templates = Self {
@@ -252,7 +253,7 @@ impl Templates {
         let mut superfluous = Vec::new();
         if let Some(latest) = latest {
             let replaced = |entry: &Entry| match entry {
-                Entry::Ready { subject, .. } => subject != latest && subject.place == latest.place,
+                Entry::Ready { subject, .. } => **subject != *latest && subject.place == latest.place,
                 Entry::Making(_) => false,
             };
             superfluous.extend(
@@ -297,6 +298,7 @@ impl Drop for Making<'_> {
         let outcome = match self.outcome.take() {
             Some((Ok(kept), subject)) => {
                 state.uses += 1;
+                let subject = Box::new(subject);
                 let entry = Entry::Ready { kept: Arc::clone(&kept), subject, used: state.uses };
                 state.entries.insert(self.key.clone(), entry);
                 Ok(kept)

@@ -81,17 +81,14 @@ impl Core {
         while !*stopped {
             drop(stopped);
             for sandbox in self.everybody() {
-                if Instant::now() >= sandbox.expires {
+                // One that somebody is busy with, with a snapshot say, is looked at again next time.
+                if Instant::now() >= sandbox.expires && sandbox.try_holdings().is_some() {
                     self.end(&sandbox, Gone::Expired);
                 } else if let Some(end) = died(&sandbox) {
                     self.end(&sandbox, end);
                 }
             }
-            for mut warm in self.pool.sift() {
-                if let Err(error) = warm.machine.stop(StopMode::Forced) {
-                    self.lose(warm, &error);
-                }
-            }
+            self.sift_pool();
             stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
             if !*stopped {
                 stopped = self
@@ -135,7 +132,7 @@ impl Core {
     }
 }
 
-/// How a machine that should run has ended, if it has. One that somebody is busy with is looked at next time.
+/// How a machine that should run has ended, if it has.
 fn died(sandbox: &Sandbox) -> Option<Gone> {
     let mut holdings = sandbox.try_holdings()?;
     let machine = &mut holdings.as_mut()?.machine;

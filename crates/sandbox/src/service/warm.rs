@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use virtmark_hypervisor::Error as PlatformError;
+use virtmark_hypervisor::{Error as PlatformError, StopMode};
 use virtmark_model::Stopwatch;
 
 use super::Core;
@@ -66,17 +66,28 @@ impl Core {
         drop(warm);
     }
 
+    /// Gives up those that have died, and those that were made for what is no longer the default.
+    pub(super) fn sift_pool(&self) {
+        let Ok(shape) = self.default_shape() else { return };
+        let subject = shape.subject(self.hypervisor.facts(), &self.options);
+        for mut warm in self.pool.sift(&subject) {
+            // The stop of a machine that has ended by itself fails with the reason.
+            if let Err(error) = warm.machine.stop(StopMode::Forced) {
+                self.lose(warm, &error);
+            }
+        }
+    }
+
     fn make_warm(&self) -> Result<Warm> {
         let shape = self.default_shape()?;
         let subject = shape.subject(self.hypervisor.facts(), &self.options);
         let reservation = self.admission.reserve(shape.needs())?;
         let id = new_id()?;
         let (mut machine, origin) = self.start_from_template(&shape, &id, &mut Stopwatch::start())?;
-        let settle = || -> Result<(), PlatformError> {
+        let mut settle = || -> Result<(), PlatformError> {
             warm_up(&*machine)?;
             machine.pause().map(drop).map_err(|error| machine.explain(error))
         };
-        let mut settle = settle;
         settle().map_err(|error| Error::of_create(&error))?;
         Ok(Warm { id, machine, subject, origin, reservation })
     }

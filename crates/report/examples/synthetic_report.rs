@@ -1,4 +1,4 @@
-//! Writes reports of made-up runs, to look at the layout: `cargo run --example synthetic_report DIRECTORY`.
+//! Writes reports of made-up runs and their figures as PNG, to look at the layout: `cargo run --example synthetic_report DIRECTORY`.
 
 #[path = "../tests/synthetic/mod.rs"]
 mod synthetic;
@@ -32,11 +32,42 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("one", vec![one.clone()]),
         ("two", vec![one.clone(), two.clone()]),
         ("three", vec![one, two, three]),
+        ("starts", starts()),
+        ("mixed", vec![mixed()]),
+        ("burst", vec![ramp("burst", 0, 18)]),
+        ("staggered", vec![ramp("staggered", 40_000_000, 100)]),
     ] {
+        for (position, figure) in html::figures(&runs)?.iter().enumerate() {
+            std::fs::write(directory.join(format!("{name}-{position}.png")), figure.to_png(1200)?)?;
+        }
         std::fs::write(
             directory.join(format!("{name}.html")),
             html::report(&runs, &html::Options::default())?,
         )?;
     }
     Ok(())
+}
+
+/// A service that starts machines in three ways, one run each.
+fn starts() -> Vec<RunSamples> {
+    let starts = ["cold", "template", "warm"].into_iter().zip(0u32..);
+    starts
+        .map(|(start, number)| {
+            let samples = synthetic::started_samples(start, 20 + u64::from(number), 40);
+            RunSamples::new(synthetic::run("tti", number, synthetic::tcg()), samples)
+        })
+        .collect()
+}
+
+/// A warm pool that ran empty in the middle of a run.
+fn mixed() -> RunSamples {
+    let mut samples = synthetic::started_samples("warm", 31, 30);
+    samples.extend(synthetic::started_samples("template", 32, 12));
+    RunSamples::new(synthetic::run("tti", 0, synthetic::tcg()), samples)
+}
+
+fn ramp(mode: &str, apart_ns: u64, count: u64) -> RunSamples {
+    let mut run = synthetic::run("tti", 0, synthetic::tcg());
+    run.configuration["mode"] = mode.into();
+    RunSamples::new(run, synthetic::launched(synthetic::tti_samples(41, count), apart_ns))
 }

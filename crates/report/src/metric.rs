@@ -94,6 +94,33 @@ impl<'a> Metric<'a> {
             .collect()
     }
 
+    /// The successes by the value of a label, in the order in which each value first occurs: one metric for each, with
+    /// figures of its own; failures and skips, which have no value to show, are in none of them. The whole metric, under
+    /// the one value that there is, when they do not differ.
+    pub(crate) fn split(
+        &self,
+        label: &str,
+        run: &RunId,
+    ) -> Result<Vec<(Option<&'a str>, Self)>, ReportError> {
+        let value = |sample: &'a Sample| sample.labels.get(label).map(String::as_str);
+        let mut parts: Vec<(Option<&'a str>, Self)> = Vec::new();
+        for sample in &self.successes {
+            let position = parts.iter().position(|(of, _)| *of == value(sample)).unwrap_or_else(|| {
+                parts.push((value(sample), Self::empty(self.name, self.unit)));
+                parts.len() - 1
+            });
+            parts[position].1.count(sample);
+        }
+        if parts.len() < 2 {
+            let value = parts.first().and_then(|(value, _)| *value);
+            return Ok(vec![(value, self.clone())]);
+        }
+        for (_, part) in &mut parts {
+            part.summarise(run)?;
+        }
+        Ok(parts)
+    }
+
     fn empty(name: &'a str, unit: Unit) -> Self {
         Self {
             name,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use virtmark_model::{Run, Sample};
 
+use crate::table::Table;
+
 /// One run with all its raw samples.
 #[derive(Clone, Debug)]
 pub struct RunSamples {
@@ -13,12 +15,14 @@ pub struct RunSamples {
     pub samples: Vec<Sample>,
     /// What its scenario has to say about each metric beyond the figures: a grade, a target. Usually empty.
     pub extra: Vec<ExtraColumn>,
+    /// What its scenario has to say beyond metrics: see [`sections`](crate::sections). Usually empty.
+    pub tables: Vec<Table>,
 }
 
 impl RunSamples {
     /// A run whose scenario adds nothing to the figures.
     pub fn new(run: Run, samples: Vec<Sample>) -> Self {
-        Self { run, samples, extra: Vec::new() }
+        Self { run, samples, extra: Vec::new(), tables: Vec::new() }
     }
 }
 

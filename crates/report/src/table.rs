@@ -53,6 +53,14 @@ pub struct Table {
     notes: Vec<(String, Tone)>,
 }
 
+/// What stands in a table.
+pub(crate) struct Content<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) columns: &'a [(String, Column)],
+    pub(crate) rows: &'a [Vec<Cell>],
+    pub(crate) notes: &'a [(String, Tone)],
+}
+
 impl Table {
     /// A table with a title above it; an empty title is left out.
     pub fn new(title: impl Into<String>) -> Self {
@@ -75,6 +83,11 @@ impl Table {
     pub fn note(&mut self, note: impl Into<String>, tone: Tone) -> &mut Self {
         self.notes.push((note.into(), tone));
         self
+    }
+
+    /// What stands in it, for other media than a terminal.
+    pub(crate) fn content(&self) -> Content<'_> {
+        Content { title: &self.title, columns: &self.columns, rows: &self.rows, notes: &self.notes }
     }
 
     /// Draws the table; every line ends with a newline, none is wider than `style.width` unless a single figure is.

@@ -1,5 +1,5 @@
-//! Figures as SVG and PNG: distributions as step curves, values over time as lines, and times taken apart as
-//! waterfalls.
+//! Figures as SVG and PNG: distributions as step curves, values over time as lines, times taken apart as waterfalls, and
+//! the ramps of machines that are launched together.
 //!
 //! Drawn by this crate: what a report needs from a figure (a curve that stays exact when it is thinned, the band of
 //! an interval, colours that follow print and dark mode) is what general plotting crates (`kuva`, `plotters`) fix
@@ -14,6 +14,7 @@ mod axis;
 mod canvas;
 mod ecdf;
 mod lines;
+mod ramp;
 mod raster;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,8 @@ pub enum Plot {
     Ecdf(Ecdf),
     /// Values over time.
     Lines(Lines),
+    /// Machines that were launched one after the other.
+    Ramp(Ramp),
     /// Times taken apart, one below the other.
     Waterfall(Waterfall),
 }
@@ -121,6 +124,24 @@ pub struct LinePoint {
     pub band: Option<(f64, f64)>,
 }
 
+/// Machines that were launched one after the other, or together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ramp {
+    /// The machines, in the order of launch.
+    pub strips: Vec<RampStrip>,
+}
+
+/// One machine from its launch until it was ready. Times count from the first launch, in nanoseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RampStrip {
+    /// Its name.
+    pub name: String,
+    /// Its launch; must be finite.
+    pub launched_ns: f64,
+    /// When it was ready, not before its launch; none when it never was.
+    pub ready_ns: Option<f64>,
+}
+
 /// Times taken apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waterfall {
@@ -188,6 +209,7 @@ impl Figure {
         match &self.plot {
             Plot::Ecdf(plot) => ecdf::draw(self, plot, markup, medium),
             Plot::Lines(plot) => lines::draw(self, plot, markup, medium),
+            Plot::Ramp(plot) => ramp::draw(self, plot, markup, medium),
             Plot::Waterfall(plot) => waterfall::draw(self, plot, markup, medium),
         }
     }

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use virtmark_model::Unit;
 use virtmark_stats::{Interval, Summary};
 
-use super::{Bar, Curve, Ecdf, Figure, Lane, Line, LinePoint, Lines, Plot, Times, Waterfall};
+use super::{
+    Bar, Curve, Ecdf, Figure, Lane, Line, LinePoint, Lines, Plot, Ramp, RampStrip, Times, Waterfall,
+};
 use crate::markup::checker;
 
 fn curve(name: &str, samples: &[f64]) -> Curve {
@@ -155,8 +157,69 @@ fn drawings_need_nothing_from_elsewhere() {
     assert!(!svg.contains("url(") && !svg.contains("<script") && !svg.contains("@import"));
 }
 
+fn ramp(machines: &[(f64, Option<f64>)]) -> Figure {
+    let strip = |(number, (launched_ns, took_ns)): (usize, &(f64, Option<f64>))| RampStrip {
+        name: format!("tti-{number}"),
+        launched_ns: *launched_ns,
+        ready_ns: took_ns.map(|took_ns| launched_ns + took_ns),
+    };
+    Figure {
+        title: "Ramp of tti".into(),
+        notes: vec!["Each strip is a machine.".into()],
+        plot: Plot::Ramp(Ramp { strips: machines.iter().enumerate().map(strip).collect() }),
+    }
+}
+
+#[test]
+fn a_ramp_shows_launches_readiness_and_failures() {
+    let svg = ramp(&[(0.0, Some(1.2e9)), (2e8, None), (4e8, Some(1.1e9))]).to_svg();
+    assert_eq!(checker::check(&svg), Ok(()));
+    insta::assert_snapshot!(lines(&svg));
+}
+
+#[test]
+fn lanes_of_different_magnitude_have_a_strip_each_and_their_own_scale() {
+    let lane = |name: &str, ns: f64| Lane {
+        name: name.into(),
+        total_ns: ns,
+        bars: vec![bar("spawn", 0.0, ns / 4.0), bar("exec", ns / 4.0, ns * 0.75)],
+    };
+    let lanes = vec![lane("cold", 1.3e9), lane("template", 1.5e8), lane("warm", 2.6e7)];
+    let figure = Figure {
+        title: "Where the time of tti goes".into(),
+        notes: Vec::new(),
+        plot: Plot::Waterfall(Waterfall { lanes }),
+    };
+    let svg = figure.to_svg();
+    assert_eq!(checker::check(&svg), Ok(()));
+    assert!(svg.contains("The parts, at the same scale:") && svg.contains("The parts, enlarged 9 times:"));
+    for name in ["cold", "template", "warm"] {
+        assert_eq!(svg.matches(&format!(">{name}: ")).count(), 2, "{name}");
+    }
+    // A quarter of the template's time, on its own scale, is as wide as a quarter of the cold one's.
+    assert_eq!(svg.matches("width=\"122.5\"").count(), 3, "two of cold, one of template");
+    insta::assert_snapshot!(lines(&svg));
+}
+
+#[test]
+fn hundreds_of_machines_fit_one_page() {
+    let machines: Vec<_> = (0..240).map(|number| (f64::from(number) * 1e7, Some(1e9))).collect();
+    let svg = ramp(&machines).to_svg();
+    assert!(!svg.contains(">tti-7<") && svg.contains("240 machines, in the order of launch"));
+    assert_eq!(svg.matches("<rect").count(), 240 + 3);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_ramp_is_well_formed(
+        machines in prop::collection::vec((0.0f64..1e13, prop::option::of(0.0f64..1e13)), 0..60),
+    ) {
+        let svg = ramp(&machines).to_svg();
+        prop_assert_eq!(checker::check(&svg), Ok(()));
+        prop_assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
 
     #[test]
     fn every_drawing_is_well_formed_and_has_no_broken_numbers(

@@ -9,8 +9,13 @@ use crate::markup::Markup;
 use crate::metric::Metric;
 use crate::{format, notes};
 
+/// The label that says how a service started a machine: cold, from a template, warm, from a snapshot.
+const START: &str = "start";
+
 /// From this quotient of the largest and the smallest value on, a linear axis would hide the small ones.
 const LOGARITHMIC_FROM: f64 = 100.0;
+/// From this quotient of the largest and the smallest median on, curves on a linear axis would be vertical lines.
+const LOGARITHMIC_FROM_MEDIANS: f64 = 8.0;
 
 pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>]) {
     let names = metric_names(entries);
@@ -182,12 +187,8 @@ fn summary_notes(entries: &[Entry<'_>]) -> Vec<String> {
 
 fn draw_metric(section: &mut Markup, entries: &[Entry<'_>], name: &str, unit: Unit) {
     section.leaf("h2", &[], name);
-    let emulated =
-        having(entries, name, unit).any(|(entry, _)| entry.run().environment.hypervisor.is_emulated());
-    let emulation = emulated.then(|| notes::EMULATION.to_owned());
     let mut drew = false;
-    for plot in [ecdf(entries, name, unit), waterfall(entries, name, unit)].into_iter().flatten() {
-        let figure = Figure { notes: plot.notes.into_iter().chain(emulation.clone()).collect(), ..plot };
+    for figure in figures(entries, name, unit) {
         section.element("figure", &[], |element| figure.draw_inline(element));
         drew = true;
     }
@@ -200,18 +201,62 @@ fn draw_metric(section: &mut Markup, entries: &[Entry<'_>], name: &str, unit: Un
     }
 }
 
-fn ecdf(entries: &[Entry<'_>], name: &str, unit: Unit) -> Option<Figure> {
-    let curves: Vec<Curve> = having(entries, name, unit)
-        .map(|(entry, metric)| Curve {
-            name: entry.name(entries),
+/// The figures of all metrics, in the order of the document.
+pub(super) fn all_figures(entries: &[Entry<'_>]) -> Vec<Figure> {
+    metric_names(entries).into_iter().flat_map(|(name, unit)| figures(entries, name, unit)).collect()
+}
+
+fn figures(entries: &[Entry<'_>], name: &str, unit: Unit) -> Vec<Figure> {
+    let emulated =
+        having(entries, name, unit).any(|(entry, _)| entry.run().environment.hypervisor.is_emulated());
+    let emulation = emulated.then(|| notes::EMULATION.to_owned());
+    let series = series(entries, name, unit);
+    let plots = [ecdf(&series, name, unit), waterfall(&series, name, unit)].into_iter().flatten();
+    plots
+        .chain(super::ramp::ramps(entries, name, unit))
+        .map(|plot| Figure { notes: plot.notes.into_iter().chain(emulation.clone()).collect(), ..plot })
+        .collect()
+}
+
+/// A set of samples that is one curve and one lane: those of a run, or, where a run started machines in several ways,
+/// those of one way.
+struct Series<'a> {
+    name: String,
+    letter: String,
+    metric: Metric<'a>,
+}
+
+fn series<'a>(entries: &[Entry<'a>], name: &str, unit: Unit) -> Vec<Series<'a>> {
+    let parts = entries.iter().flat_map(|entry| {
+        let metric = entry.metrics.iter().find(|metric| metric.name == name && metric.unit == unit);
+        // The figures of the whole exist, so those of a part do.
+        let parts = metric.and_then(|metric| metric.split(START, &entry.run().id).ok()).unwrap_or_default();
+        parts.into_iter().map(move |(start, metric)| (entry, start, metric))
+    });
+    parts
+        .map(|(entry, start, metric)| Series {
+            name: entry.named(entries, start),
+            letter: entry.letter.clone(),
+            metric,
+        })
+        .collect()
+}
+
+fn ecdf(series: &[Series<'_>], name: &str, unit: Unit) -> Option<Figure> {
+    let curves: Vec<Curve> = series
+        .iter()
+        .map(|Series { name, metric, .. }| Curve {
+            name: name.clone(),
             samples: metric.values.clone(),
             median: metric.summary.map(|summary| summary.median),
             median_interval: metric.summary.and_then(|summary| summary.median_ci95),
         })
         .collect();
-    let summaries = || having(entries, name, unit).filter_map(|(_, metric)| metric.summary);
+    let summaries = || series.iter().filter_map(|series| series.metric.summary);
     let low = summaries().map(|summary| summary.min).reduce(f64::min)?;
     let high = summaries().map(|summary| summary.max).reduce(f64::max)?;
+    let medians = || summaries().map(|summary| summary.median);
+    let median_ratio = medians().fold(0.0, f64::max) / medians().fold(f64::INFINITY, f64::min);
     let banded = curves.iter().any(|curve| curve.median_interval.is_some());
     let band = if banded { "; the band is its 95 % interval" } else { "" };
     Some(Figure {
@@ -220,27 +265,28 @@ fn ecdf(entries: &[Entry<'_>], name: &str, unit: Unit) -> Option<Figure> {
         plot: Plot::Ecdf(Ecdf {
             axis: name.into(),
             unit,
-            logarithmic: low > 0.0 && high / low >= LOGARITHMIC_FROM,
+            logarithmic: low > 0.0
+                && (high / low >= LOGARITHMIC_FROM || median_ratio >= LOGARITHMIC_FROM_MEDIANS),
             curves,
         }),
     })
 }
 
-fn waterfall(entries: &[Entry<'_>], name: &str, unit: Unit) -> Option<Figure> {
+fn waterfall(series: &[Series<'_>], name: &str, unit: Unit) -> Option<Figure> {
     let mut notes = vec![
         "Each lane is one real sample, the nearest-rank median of its run, not an average. Shares are of its value."
             .to_owned(),
     ];
     let mut lanes = Vec::new();
-    for (entry, metric) in having(entries, name, unit) {
+    for Series { name, letter, metric } in series {
         let Some(median) =
             metric.median_sample.filter(|median| !median.phases.is_empty() && unit == Unit::Ns)
         else {
             continue;
         };
-        notes.extend(notes::unaccounted(metric).map(|note| format!("{}: {note}", entry.letter)));
+        notes.extend(notes::unaccounted(metric).map(|note| format!("{letter}: {note}")));
         lanes.push(Lane {
-            name: format!("{}, sample #{}", entry.name(entries), median.seq),
+            name: format!("{name}, sample #{}", median.seq),
             total_ns: median.value,
             bars: median
                 .phases

@@ -5,7 +5,9 @@
 
 mod facts;
 mod metrics;
+mod ramp;
 mod samples;
+mod sections;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -38,17 +40,7 @@ impl Default for Options {
 /// # Errors
 /// Without runs, when a value is not finite, or when a sample cannot be written as JSON.
 pub fn report(runs: &[RunSamples], options: &Options) -> Result<String, ReportError> {
-    if runs.is_empty() {
-        return Err(ReportError::NoRuns);
-    }
-    let entries = runs
-        .iter()
-        .enumerate()
-        .map(|(position, samples)| {
-            let metrics = Metric::of_run(&samples.run.id, &samples.samples)?;
-            Ok(Entry { letter: letter(position), samples, metrics })
-        })
-        .collect::<Result<Vec<_>, ReportError>>()?;
+    let entries = entries(runs)?;
     let downloads = entries.iter().map(samples::download).collect::<Result<Vec<_>, _>>()?;
     let title = options.title.clone().unwrap_or_else(|| default_title(runs));
     let mut page = Markup::new();
@@ -58,12 +50,35 @@ pub fn report(runs: &[RunSamples], options: &Options) -> Result<String, ReportEr
         html.element("body", &[], |body| {
             draw_header(body, &title, &entries, options);
             metrics::draw(body, &entries);
+            sections::draw(body, &entries);
             facts::draw(body, &entries);
             samples::draw(body, &entries, &downloads);
             draw_footer(body);
         });
     });
     Ok(format!("<!DOCTYPE html>\n{}\n", page.finish()))
+}
+
+/// The figures of [`report`] in their order, for other media: each metric's distribution over all runs, its phases, its
+/// ramps.
+///
+/// # Errors
+/// Without runs, or when a value is not finite.
+pub fn figures(runs: &[RunSamples]) -> Result<Vec<figure::Figure>, ReportError> {
+    Ok(metrics::all_figures(&entries(runs)?))
+}
+
+fn entries(runs: &[RunSamples]) -> Result<Vec<Entry<'_>>, ReportError> {
+    if runs.is_empty() {
+        return Err(ReportError::NoRuns);
+    }
+    runs.iter()
+        .enumerate()
+        .map(|(position, samples)| {
+            let metrics = Metric::of_run(&samples.run.id, &samples.samples)?;
+            Ok(Entry { letter: letter(position), samples, metrics })
+        })
+        .collect()
 }
 
 /// A run in the report, with the letter that stands for it in tables.
@@ -80,10 +95,27 @@ impl Entry<'_> {
 
     /// The run as figures name it: the letter first, when there are others.
     fn name(&self, entries: &[Entry<'_>]) -> String {
-        let id = &self.run().id;
-        let emulated =
-            if self.run().environment.hypervisor.is_emulated() { " (software emulation)" } else { "" };
-        if entries.len() > 1 { format!("{} {id}{emulated}", self.letter) } else { format!("{id}{emulated}") }
+        self.named(entries, None)
+    }
+
+    /// The run, or what of it was started in one way: `B qemu warm, tti-20260102-030405-a1b2c3 (emulated)`.
+    fn named(&self, entries: &[Entry<'_>], start: Option<&str>) -> String {
+        let Run { id, environment, .. } = self.run();
+        let several = entries.len() > 1;
+        let emulated = match (environment.hypervisor.is_emulated(), several) {
+            (false, _) => "",
+            (true, false) => " (software emulation)",
+            // There is less room, and a note says it in full.
+            (true, true) => " (emulated)",
+        };
+        let mut words = Vec::new();
+        if several {
+            words.extend([self.letter.as_str(), environment.hypervisor.name.as_str()]);
+        }
+        words.extend(start);
+        let words = words.join(" ");
+        let comma = if words.is_empty() { "" } else { ", " };
+        format!("{words}{comma}{id}{emulated}")
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use virtmark_model::{FailureClass, Outcome, Run, Sample};
 
-use super::{Options, letter, report};
+use super::{Options, figures, letter, report};
 use crate::markup::checker;
 use crate::{ReportError, RunSamples, fixtures, notes};
 
@@ -134,4 +134,63 @@ fn ten_thousand_samples_take_a_moment() {
 fn letters_go_on_after_z() {
     let letters: Vec<String> = [0, 25, 26, 51, 52, 701, 702].into_iter().map(letter).collect();
     assert_eq!(letters, ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]);
+}
+
+#[test]
+fn runs_are_named_by_how_their_machines_were_started() {
+    let runs: Vec<RunSamples> = ["cold", "template", "warm"]
+        .into_iter()
+        .zip(0u32..)
+        .map(|(start, number)| {
+            let samples = fixtures::started_samples(start, u64::from(number) + 1, 12);
+            RunSamples::new(fixtures::run("tti", number, fixtures::tcg()), samples)
+        })
+        .collect();
+    let page = document(&runs);
+    for name in ["A qemu cold, tti-", "B qemu template, tti-", "C qemu warm, tti-"] {
+        // In the legend of the distributions, and twice in the waterfall.
+        assert!(page.matches(name).count() >= 3, "{name}");
+    }
+    assert!(page.contains("tti in ms, logarithmic") || page.contains("tti in s, logarithmic"));
+    assert_eq!(figures(&runs).unwrap().len(), 2);
+}
+
+#[test]
+fn a_run_of_several_starts_is_a_curve_for_each() {
+    let mut samples = fixtures::started_samples("warm", 1, 8);
+    samples.extend(fixtures::started_samples("template", 2, 3));
+    let run = RunSamples::new(fixtures::run("tti", 0, fixtures::kvm()), samples);
+    let page = document(&[run]);
+    assert!(page.contains("warm, tti-20260102-030405-a1b2c3: n = 8"));
+    assert!(page.contains("template, tti-20260102-030405-a1b2c3: n = 3"));
+}
+
+#[test]
+fn concurrent_runs_have_a_ramp_and_others_none() {
+    let page = |mode: &str| {
+        let mut run = fixtures::run("tti", 0, fixtures::kvm());
+        run.configuration["mode"] = mode.into();
+        let samples = fixtures::launched(fixtures::tti_samples(1, 12), 1_000_000);
+        document(&[RunSamples::new(run, samples)])
+    };
+    for mode in ["burst", "staggered", "open_loop"] {
+        let page = page(mode);
+        assert!(page.contains(&format!("a1b2c3: {}</text>", mode.replace('_', " "))), "{mode}");
+        assert!(page.contains("m8: launched at 8.000 ms, never ready"), "{mode}");
+        assert_eq!(page.contains("moment that was intended"), mode == "open_loop");
+    }
+    assert!(!page("sequential").contains("Ramp of"));
+}
+
+#[test]
+fn what_a_scenario_has_to_say_is_a_section() {
+    let mut run = emulated(fixtures::tti_samples(1, 3));
+    let mut table = crate::table::Table::new("Failures <by> step");
+    table.column("step", crate::table::Column::Name).column("failures", crate::table::Column::Figure);
+    table.row(vec!["destroy".into(), crate::table::Cell::from("2").tone(crate::Tone::Bad)]);
+    table.note("Counted.", crate::Tone::Faint);
+    run.tables.push(table);
+    let page = document(&[run]);
+    assert!(page.contains("<h2>Failures &lt;by&gt; step</h2>"));
+    assert!(page.contains("<td class=\"figure bad\">2</td>") && page.contains("<li>Counted.</li>"));
 }

@@ -16,13 +16,27 @@ use crate::{ReportError, RunSamples, format, notes};
 pub fn run_summary(run: &RunSamples, style: Style) -> Result<String, ReportError> {
     let metrics = Metric::of_run(&run.run.id, &run.samples)?;
     let mut text = metrics_table(run, &metrics, style).render(style);
-    for metric in &metrics {
+    for metric in metrics.iter().filter(|metric| !is_part_of_another(metric, &metrics)) {
         if let Some(table) = phases_table(metric, style) {
             text.push('\n');
             text.push_str(&table.render(style));
         }
     }
+    for table in &run.tables {
+        text.push('\n');
+        text.push_str(&table.render(style));
+    }
     Ok(text)
+}
+
+/// Whether all phases of a metric are the beginning of another's: the restore of a restore and its command.
+fn is_part_of_another(metric: &Metric<'_>, all: &[Metric<'_>]) -> bool {
+    let phases = |metric: &Metric<'_>| -> Vec<String> {
+        let names = metric.phase_times_ns().into_iter();
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+    let own = phases(metric);
+    all.iter().map(phases).any(|other| other.len() > own.len() && other.starts_with(&own))
 }
 
 fn metrics_table(run: &RunSamples, metrics: &[Metric<'_>], style: Style) -> Table {

@@ -111,6 +111,45 @@ pub fn timed_samples(metric: &str, typical: &[(&'static str, f64)], seed: u64, c
     (0..count).map(sample).collect()
 }
 
+/// Made-up times to interactive of a sandbox service that starts machines in this way.
+pub fn started_samples(start: &str, seed: u64, count: u64) -> Vec<Sample> {
+    let phases: &[(&'static str, f64)] = match start {
+        "cold" => &[
+            ("connect_http", 0.3e6),
+            ("prepare", 2e6),
+            ("spawn", 45e6),
+            ("firmware_kernel", 860e6),
+            ("init", 240e6),
+            ("http", 1.1e6),
+            ("exec", 12e6),
+        ],
+        "template" => {
+            &[("connect_http", 0.3e6), ("spawn", 45e6), ("load", 60e6), ("http", 1.1e6), ("exec", 18e6)]
+        }
+        _ => &[("connect_http", 0.3e6), ("resume", 1.2e6), ("http", 1.1e6), ("exec", 14e6)],
+    };
+    let mut samples = timed_samples("tti", phases, seed, count);
+    for sample in &mut samples {
+        sample.labels.insert("start".into(), start.into());
+    }
+    samples
+}
+
+/// The same samples as if all but every ninth were launched `apart_ns` after the one before; the ninth failed.
+pub fn launched(mut samples: Vec<Sample>, apart_ns: u64) -> Vec<Sample> {
+    for sample in &mut samples {
+        sample.started_ns = sample.seq * apart_ns;
+        sample.labels.insert("wave".into(), "0".into());
+        if sample.seq % 9 == 8 {
+            sample.outcome = Outcome::Failure {
+                class: FailureClass::GuestSilent,
+                message: "no answer within 90 s".into(),
+            };
+        }
+    }
+    samples
+}
+
 pub fn failure(seq: u64, metric: &str, class: FailureClass, message: &str) -> Sample {
     without_value(seq, metric, Outcome::Failure { class, message: message.into() })
 }

@@ -57,10 +57,8 @@ impl DiskFile {
         let Self { fd, format } = self;
         arguments.option("-add-fd", format!("fd={fd},set={fd}"));
         let backing = match (format, below) {
-            (Format::Raw, _) => String::new(),
+            (Format::Raw, _) | (_, None) => String::new(),
             (Format::Qcow2, Some(below)) => format!(",backing={below}"),
-            // A lowest layer that is an overlay has nothing below it.
-            (Format::Qcow2, None) => ",backing=".into(),
         };
         let blockdev = format!(
             "driver={},node-name={node}{backing},file.driver=file,file.locking=off,file.filename=/dev/fdset/{fd}",

@@ -1,7 +1,7 @@
 //! QEMU as a platform's machine.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,6 @@ use virtmark_model::{Stopwatch, Timeline};
 use crate::boot::BootPlan;
 use crate::disks::check_disks;
 use crate::snapshot::{Draft, Files, Opened, Shape};
-use crate::sparse;
 use crate::vm::{Origin, Platform, Vm};
 
 /// One QEMU machine.
@@ -82,8 +81,8 @@ impl QemuMachine {
     }
 
     /// Writes what changes while the guest runs, which it does not now. Gives the checksum of guest memory, when that is
-    /// in a file.
-    fn save(&mut self, draft: &Draft, state: &File) -> Result<Option<u32>> {
+    /// written to a file of its own.
+    fn save(&mut self, draft: &Draft) -> Result<Option<u32>> {
         let memory_bytes = self.spec.memory_bytes;
         let vm = self.vm_in(MachineState::Running, "snapshot")?;
         if vm.memory.is_none() {
@@ -91,10 +90,27 @@ impl QemuMachine {
             return saved.map(|()| None).inspect_err(|_| vm.give_up_saving());
         }
         vm.freeze_disks()?;
-        vm.save_devices(state)?;
-        let Some(memory) = &vm.memory else { return Ok(None) };
-        let copied = sparse::copy(memory, &draft.memory()?, memory_bytes);
-        copied.map(Some).map_err(Error::io(format!("copy the memory of {}", self.spec.name)))
+        vm.save_devices(&draft.device_state()?)?;
+        vm.copy_memory(draft, memory_bytes).map(Some)
+    }
+
+    /// Takes a state that holds memory apart, by a machine that is made for this and never executes anything: only memory
+    /// in a file of its own is shared by the machines that are restored from it. Gives the checksum of guest memory.
+    fn take_apart(&self, stream: &mut File, draft: &Draft) -> Result<u32> {
+        stream.rewind().map_err(Error::io(format!("read the state of {}", self.spec.name)))?;
+        let spec =
+            MachineSpec { name: format!("{}-kept", self.spec.name), snapshots: true, ..self.spec.clone() };
+        // Their content does not matter to what never reads them.
+        let disks = spec.disks.iter().map(|_| Vec::new()).collect();
+        let origin = Origin::Restore { memory: None, disks };
+        let watch = &mut Stopwatch::start();
+        let mut vm = Vm::launch(&self.platform, &spec, image_of(&spec)?, &self.plan, origin, watch)?;
+        let taken = vm
+            .load(stream, false)
+            .and_then(|()| vm.save_devices(&draft.device_state()?))
+            .and_then(|()| vm.copy_memory(draft, spec.memory_bytes));
+        let removed = vm.remove(&self.platform.run_dir);
+        taken.and_then(|checksum| removed.map(|()| checksum))
     }
 }
 
@@ -201,22 +217,27 @@ impl Machine for QemuMachine {
             let what = format!("write the disk {}", disk.top.path.display());
             disk.flush().map_err(Error::io(what))?;
         }
-        let state = draft.device_state()?;
+        let mut stream = None;
         if vm.memory.is_none() {
-            let begun = vm.save_memory(&state).inspect_err(|_| vm.give_up_saving());
+            let stream = stream.insert(draft.stream()?);
+            let begun = vm.save_memory(stream).inspect_err(|_| vm.give_up_saving());
             begun.map_err(|error| draft.explain(error))?;
         }
         watch.mark("prepare");
         vm.hold()?;
         watch.mark("pause");
-        let saved = self.save(&draft, &state);
+        let saved = self.save(&draft);
         watch.mark("save");
         // Whether or not it could be kept, the machine goes on.
         let shape = shape(&self.platform, &self.plan, &self.spec);
         let vm = self.vm_in(MachineState::Running, "resume")?;
         vm.go()?;
         watch.mark("resume");
-        let memory = saved.map_err(|error| draft.explain(error))?;
+        let mut memory = saved.map_err(|error| draft.explain(error))?;
+        if let Some(stream) = &mut stream {
+            memory = Some(self.take_apart(stream, &draft).map_err(|error| draft.explain(error))?);
+        }
+        let vm = self.vm_in(MachineState::Running, "snapshot")?;
         let snapshot = draft.finish(shape, memory, &mut vm.disks)?;
         watch.mark("store");
         Ok((snapshot, watch.finish()))

@@ -27,6 +27,8 @@ use crate::disks::{self, Layer, MachineDisk};
 use crate::failure::Death;
 use crate::observe::QemuProbe;
 use crate::qmp::{Qmp, QmpError};
+use crate::snapshot::Draft;
+use crate::sparse;
 
 /// How long QEMU may take for anything that does not depend on the guest.
 pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -250,6 +252,13 @@ impl Vm {
     pub(crate) fn command(&mut self, command: &str, arguments: Value) -> Result<Value> {
         let answer = self.qmp().execute(command, arguments, QMP_TIMEOUT);
         answer.map_err(|error| self.qmp_error(&error))
+    }
+
+    /// Copies the memory of a guest that is stopped, which is in a file, to a snapshot. Gives its checksum.
+    pub(crate) fn copy_memory(&self, draft: &Draft, memory_bytes: u64) -> Result<u32> {
+        let failed = || Error::io(format!("copy the memory of {}", self.name));
+        let memory = self.memory.as_ref().ok_or_else(|| failed()(std::io::ErrorKind::NotFound.into()))?;
+        sparse::copy(memory, &draft.memory()?, memory_bytes).map_err(failed())
     }
 
     /// Puts an empty overlay over every disk, of a guest that is stopped: what was written until now is not written any

@@ -46,6 +46,14 @@ impl Draft {
         create(&self.files.device_state())
     }
 
+    /// Makes a file for a state that holds memory too. It has no name, and goes with its descriptor.
+    pub(crate) fn stream(&self) -> Result<File> {
+        let path = self.directory.join("stream");
+        let made = File::options().read(true).write(true).create_new(true).open(&path);
+        let made = made.and_then(|file| fs::remove_file(&path).map(|()| file));
+        made.map_err(Error::io(format!("create {}", path.display())))
+    }
+
     /// Makes the file for guest memory.
     pub(crate) fn memory(&self) -> Result<File> {
         create(&self.files.memory())

@@ -15,7 +15,7 @@ const START: &str = "start";
 /// From this quotient of the largest and the smallest value on, a linear axis would hide the small ones.
 const LOGARITHMIC_FROM: f64 = 100.0;
 /// From this quotient of the largest and the smallest median on, curves on a linear axis would be vertical lines.
-const LOGARITHMIC_FROM_MEDIANS: f64 = 8.0;
+const LOGARITHMIC_FROM_MEDIANS: f64 = 5.0;
 
 pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>]) {
     let names = metric_names(entries);

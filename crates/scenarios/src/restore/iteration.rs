@@ -31,6 +31,7 @@ impl Bench<'_> {
                 return Attempt { samples: Some(samples), machine: None };
             }
         };
+        labels.extend(machine.labels());
         samples.push(Measured::time(RESTORE_ONLY, Trial::success(watch.clone(), labels.clone())));
         let trial = match self.ask(machine.as_ref(), &mut watch, &mut labels) {
             Ok(()) => Trial::success(watch, labels.clone()),

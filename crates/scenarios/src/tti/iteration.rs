@@ -23,6 +23,7 @@ impl Bench<'_> {
         let spec = MachineSpec { name, ready_timeout: limit, ..machine };
         let mut machine = None;
         let result = self.steps(&spec, &mut watch, &mut machine);
+        labels.extend(machine.iter().flat_map(|machine| machine.labels()));
         let trial = match result {
             Ok(output) => {
                 describe(&output, &mut labels);

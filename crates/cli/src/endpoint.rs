@@ -1,9 +1,14 @@
 //! From the options of a sandbox service to how it is spoken to.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use virtmark_driver_endpoint::{EndpointOptions, Mapping};
 
 use crate::args::{EndpointArguments, MachineArguments};
+
+/// After which a service ends what a client that was killed had; longer than any wave of machines is there.
+const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// How the service is spoken to that the options name, if they name one.
 pub(crate) fn options(
@@ -21,6 +26,7 @@ pub(crate) fn options(
         token,
         image: machine.image.clone(),
         start,
+        lifetime: Some(LIFETIME),
         ..EndpointOptions::new(url, mapping)
     }))
 }

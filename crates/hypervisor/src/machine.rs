@@ -1,5 +1,6 @@
 //! What a platform and its machines can be asked to do.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,11 @@ pub trait Hypervisor: Send + Sync {
 pub trait Machine: Send {
     /// Its name, for messages.
     fn name(&self) -> &str;
+
+    /// What else is to be kept with its samples, by name: how a service came by it.
+    fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// What it is doing, as far as the platform knows without asking the guest.
     fn state(&self) -> MachineState;

@@ -1,5 +1,6 @@
 //! One machine of a service.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::snapshot;
 pub(crate) struct EndpointMachine {
     service: Arc<Service>,
     sandbox: Arc<Sandbox>,
+    /// How the service came by it, in its words.
+    start: Option<String>,
     state: MachineState,
 }
 
@@ -45,8 +48,14 @@ impl Sandbox {
 }
 
 impl EndpointMachine {
-    pub(crate) fn new(service: Arc<Service>, machine: String, id: Value, state: MachineState) -> Self {
-        Self { service, sandbox: Arc::new(Sandbox { machine, id }), state }
+    pub(crate) fn new(
+        service: Arc<Service>,
+        machine: String,
+        id: Value,
+        start: Option<String>,
+        state: MachineState,
+    ) -> Self {
+        Self { service, sandbox: Arc::new(Sandbox { machine, id }), start, state }
     }
 
     fn wrong_state(&self, action: &'static str) -> Error {
@@ -70,6 +79,11 @@ impl EndpointMachine {
 impl Machine for EndpointMachine {
     fn name(&self) -> &str {
         &self.sandbox.machine
+    }
+
+    /// `start`, where the service says how it came by the machine.
+    fn labels(&self) -> BTreeMap<String, String> {
+        self.start.iter().map(|start| ("start".to_owned(), start.clone())).collect()
     }
 
     fn state(&self) -> MachineState {

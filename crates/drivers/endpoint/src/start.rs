@@ -12,7 +12,7 @@ use crate::machine::EndpointMachine;
 use crate::mapping::answer::StartAnswer;
 use crate::mapping::template::{Placeholder, Values};
 use crate::mapping::{Operation, Poll};
-use crate::service::{Service, Task, only};
+use crate::service::{Service, Task, only, plain};
 use crate::snapshot;
 use crate::times::{Reported, timeline};
 
@@ -99,8 +99,9 @@ fn make(
         duration_ns: fields.duration.as_ref().and_then(|duration| duration.ns(&answer.value)),
         phases: fields.phases.as_ref().and_then(|phases| phases.read(&answer.value)).unwrap_or_default(),
     };
+    let start = fields.start.as_ref().and_then(|start| start.find(&answer.value)).map(plain);
     // From here on it is destroyed whatever happens.
-    let machine = EndpointMachine::new(Arc::clone(service), spec.name.clone(), id.clone(), state);
+    let machine = EndpointMachine::new(Arc::clone(service), spec.name.clone(), id.clone(), start, state);
     let answered_ns = nanoseconds(started.elapsed());
     let (mut timeline, note) = timeline(answered_ns, reported, name);
     if let Some(note) = note {

@@ -129,6 +129,8 @@ pub(crate) struct HealthAnswer {
 #[serde(deny_unknown_fields)]
 pub(crate) struct StartAnswer {
     pub(crate) sandbox_id: Pointer,
+    /// How it came by the machine, in its words.
+    pub(crate) start: Option<Pointer>,
     pub(crate) duration: Option<Duration>,
     pub(crate) phases: Option<Phases>,
 }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod ids;
+mod number;
 mod requests;
 mod text;
 

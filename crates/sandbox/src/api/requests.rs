@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommandText, Env, ImageName, Metadata, SandboxId, SnapshotId, SnapshotName};
+use super::{CommandText, Env, ImageName, Metadata, SandboxId, SnapshotId, SnapshotName, number};
 
 /// `POST /create`. What is absent is the service's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,19 +12,19 @@ pub struct CreateRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageName>,
     /// Virtual CPUs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "number::optional", skip_serializing_if = "Option::is_none")]
     pub vcpus: Option<u32>,
     /// Guest memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "number::optional", skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u64>,
     /// Size of its empty disk; 0 for none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "number::optional", skip_serializing_if = "Option::is_none")]
     pub disk_mib: Option<u64>,
     /// Variables that every command of it gets.
     #[serde(skip_serializing_if = "Env::is_empty")]
     pub env: Env,
     /// How long it may live.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "number::optional", skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u64>,
     /// The client's own notes, given back as they are.
     #[serde(skip_serializing_if = "Metadata::is_empty")]
@@ -55,7 +55,7 @@ pub struct ExecRequest {
     /// A line for the guest's shell.
     pub cmd: CommandText,
     /// When it passes, the command is killed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "number::optional", skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// Its standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,7 +107,7 @@ pub struct RestoreRequest {
     #[serde(default, skip_serializing_if = "Env::is_empty")]
     pub env: Env,
     /// How long it may live.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "number::optional", skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u64>,
     /// The client's own notes, given back as they are.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]

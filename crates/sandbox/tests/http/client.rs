@@ -8,15 +8,15 @@ use serde_json::Value;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
     /// What is left of `bytes` after the first answer in it, and that answer; `None` when it is not whole.
-    pub fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let mut lines = head.split("\r\n");
@@ -44,16 +44,16 @@ impl Reply {
         Some((reply, &rest[size..]))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The stable code of an error, which has everything that errors have.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         let error = &self.json()["error"];
         for field in ["code", "message", "remedy"] {
@@ -64,7 +64,7 @@ impl Reply {
 }
 
 /// A connection whose reads do not wait forever.
-pub fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -72,7 +72,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Sends these bytes and reads what comes until the connection ends.
-pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(address);
     // A service that has heard enough may have closed the connection already.
     let _ = stream.write_all(bytes);
@@ -82,7 +82,7 @@ pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The bytes of a request, with `Connection: close`.
-pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n").into_bytes();
     for (name, value) in headers {
         bytes.extend(format!("{name}: {value}\r\n").bytes());
@@ -96,7 +96,13 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]
 }
 
 /// One request on a connection of its own.
-pub fn ask(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+pub(crate) fn ask(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
     let answer = exchange(address, &request(method, target, headers, body));
     let parsed = if method == "HEAD" {
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
@@ -109,10 +115,10 @@ pub fn ask(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &s
     parsed.unwrap_or_else(|| panic!("{method} {target}: {}", String::from_utf8_lossy(&answer)))
 }
 
-pub fn get(address: SocketAddr, target: &str) -> Reply {
+pub(crate) fn get(address: SocketAddr, target: &str) -> Reply {
     ask(address, "GET", target, &[], b"")
 }
 
-pub fn post(address: SocketAddr, target: &str, body: &Value) -> Reply {
+pub(crate) fn post(address: SocketAddr, target: &str, body: &Value) -> Reply {
     ask(address, "POST", target, &[("Content-Type", "application/json")], body.to_string().as_bytes())
 }

@@ -20,30 +20,30 @@ use virtmark_sandbox::api::ImageName;
 
 /// What a test sees of the platform, and asks of it.
 #[derive(Default)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// Machines that exist.
-    pub machines: AtomicUsize,
+    pub(crate) machines: AtomicUsize,
     /// Machines made so far.
-    pub made: AtomicUsize,
+    pub(crate) made: AtomicUsize,
     /// Pieces of output that endless commands have written.
-    pub pieces: AtomicUsize,
+    pub(crate) pieces: AtomicUsize,
     /// Commands that run.
-    pub commands: AtomicUsize,
+    pub(crate) commands: AtomicUsize,
     /// Starts wait while this is set.
-    pub held: AtomicBool,
+    pub(crate) held: AtomicBool,
     /// Starts panic while this is set.
-    pub panics: AtomicBool,
+    pub(crate) panics: AtomicBool,
 }
 
 /// The platform.
-pub struct Fake {
-    pub behaviour: Arc<Behaviour>,
+pub(crate) struct Fake {
+    pub(crate) behaviour: Arc<Behaviour>,
     facts: HypervisorFacts,
     capabilities: Capabilities,
 }
 
 impl Fake {
-    pub fn new(behaviour: Arc<Behaviour>) -> Self {
+    pub(crate) fn new(behaviour: Arc<Behaviour>) -> Self {
         let facts = HypervisorFacts {
             name: "fake".into(),
             version: "1.0".into(),
@@ -320,7 +320,7 @@ impl Drop for Running {
 }
 
 /// One image, `tiny`, of which nothing is ever read.
-pub struct OneImage;
+pub(crate) struct OneImage;
 
 impl Images for OneImage {
     fn resolve(&self, name: Option<&ImageName>) -> virtmark_sandbox::Result<BootImage> {

@@ -15,19 +15,19 @@ use virtmark_sandbox::{Options, Service};
 use crate::client::post;
 use crate::fake::{Behaviour, Fake, OneImage};
 
-pub struct House {
-    pub server: Option<Server>,
-    pub address: SocketAddr,
-    pub behaviour: Arc<Behaviour>,
+pub(crate) struct House {
+    pub(crate) server: Option<Server>,
+    pub(crate) address: SocketAddr,
+    pub(crate) behaviour: Arc<Behaviour>,
     _state: TempDir,
 }
 
 impl House {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {}, |_| {})
     }
 
-    pub fn with(limits: impl FnOnce(&mut Options), offer: impl FnOnce(&mut HttpOptions)) -> Self {
+    pub(crate) fn with(limits: impl FnOnce(&mut Options), offer: impl FnOnce(&mut HttpOptions)) -> Self {
         let state = tempfile::tempdir().unwrap();
         let behaviour = Arc::new(Behaviour::default());
         let mut options = Options { start: StartKind::Cold, ..Options::new(state.path().join("state")) };
@@ -42,28 +42,28 @@ impl House {
     }
 
     /// The id of a new sandbox.
-    pub fn create(&self) -> String {
+    pub(crate) fn create(&self) -> String {
         let reply = post(self.address, "/create", &json!({}));
         assert_eq!(reply.status, 200, "{reply:?}");
         reply.json()["sandbox_id"].as_str().unwrap().into()
     }
 
     /// What a command in a sandbox gave.
-    pub fn exec(&self, id: &str, cmd: &str) -> Value {
+    pub(crate) fn exec(&self, id: &str, cmd: &str) -> Value {
         let reply = post(self.address, "/exec", &json!({ "sandbox_id": id, "cmd": cmd }));
         assert_eq!(reply.status, 200, "{reply:?}");
         reply.json()
     }
 
     /// It still makes sandboxes, runs commands and ends sandboxes.
-    pub fn assert_works(&self) {
+    pub(crate) fn assert_works(&self) {
         let id = self.create();
         assert_eq!(self.exec(&id, "echo here")["stdout"], "here\n");
         let reply = post(self.address, "/destroy", &json!({ "sandbox_id": id }));
         assert_eq!(reply.json()["destroyed"], true);
     }
 
-    pub fn machines(&self) -> usize {
+    pub(crate) fn machines(&self) -> usize {
         self.behaviour.machines.load(Ordering::SeqCst)
     }
 }
@@ -78,7 +78,7 @@ impl Drop for House {
 }
 
 /// Waits until this is so.
-pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < deadline, "never so: {what}");

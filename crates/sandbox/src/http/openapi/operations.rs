@@ -12,7 +12,9 @@ struct Description {
     summary: &'static str,
     parameters: Vec<Value>,
     body: Option<Value>,
-    /// The content of the answer 200; `None` where it has none.
+    /// Status of the answer.
+    status: u16,
+    /// Its content; `None` where it has none.
     answer: Option<Value>,
     answer_description: &'static str,
     /// What can be done with the answer.
@@ -33,7 +35,7 @@ pub(super) fn describe(operation: Operation, token: bool) -> Value {
         answer["links"] = description.links;
     }
     let mut responses = Map::new();
-    responses.insert("200".into(), answer);
+    responses.insert(description.status.to_string(), answer);
     let every: &[u16] = if token && !is_open { &[400, 401, 405, 500, 503] } else { &[400, 405, 500, 503] };
     for status in every.iter().chain(description.errors) {
         responses.insert(status.to_string(), error(*status));
@@ -48,7 +50,9 @@ pub(super) fn describe(operation: Operation, token: bool) -> Value {
         described["parameters"] = Value::Array(description.parameters);
     }
     if let Some(body) = description.body {
-        described["requestBody"] = json!({ "required": true, "content": body });
+        // No body at all is an empty file.
+        let required = operation != Operation::FilePut;
+        described["requestBody"] = json!({ "required": required, "content": body });
     }
     if is_open && token {
         described["security"] = json!([]);
@@ -63,6 +67,7 @@ fn description(operation: Operation) -> Description {
         summary: "",
         parameters: Vec::new(),
         body: None,
+        status: 200,
         answer: None,
         answer_description: "",
         links: json!({}),
@@ -92,7 +97,7 @@ fn description(operation: Operation) -> Description {
             id: "exec_stream",
             summary: "Runs a command and sends its output while it runs",
             body: Some(of_json("ExecRequest")),
-            answer: Some(json!({ "text/event-stream": { "schema": { "type": "string" } } })),
+            answer: Some(of_events()),
             answer_description: "Server-sent events: `stdout` and `stderr` with {\"data\": text}, at the end `exit` \
                 with {exit_code, duration_ns, timed_out}, or `error` with {code, message, remedy}.",
             errors: &[404, 408, 409, 410, 413, 415, 422, 429, 504],
@@ -139,6 +144,7 @@ fn description(operation: Operation) -> Description {
             summary: "Writes a file into the guest; it appears whole or not at all",
             parameters: vec![sandbox_id(), path(), mode()],
             body: Some(of_bytes()),
+            status: 204,
             answer_description: "It is there.",
             errors: &[404, 408, 409, 410, 411, 413, 414, 422, 429, 504],
             ..plain
@@ -221,6 +227,20 @@ fn of_bytes() -> Value {
     json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } })
 }
 
+/// Server-sent events, by what each of them holds.
+fn of_events() -> Value {
+    let event = json!({
+        "type": "object",
+        "description": "One event.",
+        "required": ["event", "data"],
+        "properties": {
+            "event": { "type": "string", "enum": ["error", "exit", "stderr", "stdout"] },
+            "data": { "type": "string", "contentMediaType": "application/json" },
+        },
+    });
+    json!({ "text/event-stream": { "schema": event } })
+}
+
 fn sandbox_id() -> Value {
     json!({ "name": "sandbox_id", "in": "path", "required": true, "schema": schema("SandboxId") })
 }
@@ -248,6 +268,8 @@ fn mode() -> Value {
 fn sandbox_links() -> Value {
     json!({
         "exec": linked("exec", "sandbox_id"),
+        "exec_stream": linked("exec_stream", "sandbox_id"),
+        "snapshot": linked("create_snapshot", "sandbox_id"),
         "destroy": linked("destroy", "sandbox_id"),
         "inspect": {
             "operationId": "inspect_sandbox",

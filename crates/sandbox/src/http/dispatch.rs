@@ -107,6 +107,10 @@ pub(super) async fn dispatch(shared: Arc<Shared>, request: Request<Incoming>) ->
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err(refusal) => {
+            // The service counts its own refusals.
+            if !matches!(refusal, Refusal::Core(_)) {
+                shared.service.count_rejected(refusal.code());
+            }
             input::drain(&parts.headers, &mut body).await;
             refused(&refusal)
         }

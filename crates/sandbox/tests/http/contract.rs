@@ -70,6 +70,7 @@ fn health_metrics_and_the_document_are_there() {
         document["components"]["schemas"]["CreateRequest"]["properties"]["image"]["enum"],
         json!(["tiny", null])
     );
+    assert_eq!(get(house.address, "/nothing").status, 404);
     let metrics = get(house.address, "/metrics");
     assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let text = String::from_utf8(metrics.body).unwrap();
@@ -79,6 +80,7 @@ fn health_metrics_and_the_document_are_there() {
         "virtmark_sandboxes_created_total{start=\"cold\"} 1",
         "virtmark_create_seconds_count{start=\"cold\"} 1",
         "virtmark_http_requests_total{route=\"/create\",method=\"POST\",status=\"200\"} 1",
+        "virtmark_rejected_total{code=\"not_found\"} 1",
         "virtmark_http_request_seconds_count{route=\"/create\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

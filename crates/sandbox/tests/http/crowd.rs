@@ -141,3 +141,17 @@ fn the_end_waits_for_what_runs_and_cuts_what_does_not_end() {
     assert_eq!(house.machines(), 0);
     assert!(TcpStream::connect(address).is_err());
 }
+
+#[test]
+fn the_end_does_not_wait_for_clients_that_want_nothing() {
+    let mut house = House::new();
+    let _silent = connect(house.address);
+    let mut idle = connect(house.address);
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    idle.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    let begun = Instant::now();
+    house.server.take().unwrap().shutdown(Duration::from_secs(20));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}

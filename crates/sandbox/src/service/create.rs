@@ -208,7 +208,7 @@ impl Core {
         let id = new_id()?;
         let make = || -> Result<Snapshot, PlatformError> {
             let mut machine = self.boot(shape, &id, &mut Stopwatch::start())?;
-            warm_up(&*machine)?;
+            warm_up(&*machine, self.options.ready_timeout)?;
             let (snapshot, _) = machine.snapshot(directory).map_err(|error| machine.explain(error))?;
             Ok(snapshot)
         };
@@ -316,8 +316,9 @@ pub(super) fn new_id() -> Result<SandboxId> {
 }
 
 /// Has a guest run one command, so that it finds in its caches what the next one needs.
-pub(super) fn warm_up(machine: &dyn Machine) -> Result<(), PlatformError> {
-    let run = || machine.guest()?.exec(&Command::shell(WARM_UP)).map(drop);
+pub(super) fn warm_up(machine: &dyn Machine, timeout: Duration) -> Result<(), PlatformError> {
+    let command = Command { timeout: Some(timeout), ..Command::shell(WARM_UP) };
+    let run = || machine.guest()?.exec(&command).map(drop);
     run().map_err(|error| machine.explain(error))
 }
 

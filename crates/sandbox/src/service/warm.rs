@@ -85,7 +85,7 @@ impl Core {
         let id = new_id()?;
         let (mut machine, origin) = self.start_from_template(&shape, &id, &mut Stopwatch::start())?;
         let mut settle = || -> Result<(), PlatformError> {
-            warm_up(&*machine)?;
+            warm_up(&*machine, self.options.ready_timeout)?;
             machine.pause().map(drop).map_err(|error| machine.explain(error))
         };
         settle().map_err(|error| Error::of_create(&error))?;

@@ -49,6 +49,14 @@ pub enum Error {
         /// What it answered.
         reason: String,
     },
+    /// Whoever wanted the command has given it up.
+    #[error("{request} in {machine} was given up")]
+    Cancelled {
+        /// The machine.
+        machine: String,
+        /// What was asked of it.
+        request: String,
+    },
     /// A disk of the host is full.
     #[error("cannot write {}: no space left on device; free some space there, or choose another place with {remedy}", path.display())]
     DiskFull {
@@ -124,6 +132,18 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// A service elsewhere failed, and says how.
+    #[error("cannot {action}: {reason}")]
+    Remote {
+        /// The class that it names.
+        class: FailureClass,
+        /// Whether it refused this attempt only, so that the next one may succeed whatever the class.
+        is_passing: bool,
+        /// What was attempted, on what.
+        action: String,
+        /// What it said.
+        reason: String,
+    },
     /// A request's own time limit passed.
     #[error("{request} in {machine} did not end within {timeout:?}{}", console_note(console))]
     Timeout {
@@ -175,6 +195,7 @@ impl Error {
             Self::AcceleratorUnavailable { .. } => FailureClass::AcceleratorUnavailable,
             Self::AgentLost { .. } => FailureClass::AgentLost,
             Self::AgentRefused { .. } | Self::WrongState { .. } => FailureClass::Other,
+            Self::Cancelled { .. } => FailureClass::Interrupted,
             Self::DiskFull { .. } => FailureClass::DiskFull,
             Self::GuestPanic { .. } => FailureClass::GuestPanic,
             Self::GuestSilent { .. } => FailureClass::GuestSilent,
@@ -183,10 +204,16 @@ impl Error {
             Self::KernelInvalid { .. } => FailureClass::KernelInvalid,
             Self::OutOfMemory { .. } => FailureClass::OutOfMemory,
             Self::PermissionDenied { .. } => FailureClass::PermissionDenied,
+            Self::Remote { class, .. } => *class,
             Self::Timeout { .. } => FailureClass::Timeout,
             Self::Unsupported { .. } => FailureClass::Unsupported,
             Self::VmmExited { .. } => FailureClass::VmmExited,
         }
+    }
+
+    /// Whether it refused one attempt for want of room, and says nothing of the next.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Remote { is_passing: true, .. })
     }
 
     /// Wraps an input or output error with what was attempted, on what.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use virtmark_model::Timeline;
 
-use crate::{Identity, Result};
+use crate::{Cancel, Identity, Result};
 
 /// The way into a guest: commands, files, facts, clock. Requests may run at the same time.
 pub trait GuestLink: Send + Sync {
@@ -78,6 +78,9 @@ pub struct Command {
     pub timeout: Option<Duration>,
     /// How much of each stream [`GuestLink::exec`] keeps; the rest is counted and dropped.
     pub output_limit_bytes: usize,
+    /// Gives the command up: it is killed, and whoever waits for it gets [`Error::Cancelled`](crate::Error::Cancelled)
+    /// at once, however its guest is. Platforms that cannot do this run it to its end.
+    pub cancel: Option<Cancel>,
 }
 
 impl Command {
@@ -99,6 +102,7 @@ impl Command {
             stdin: Vec::new(),
             timeout: None,
             output_limit_bytes: 16 << 20,
+            cancel: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Calls block. A measurement must not wait for a runtime's scheduler, and the threads a run needs are few.
 
 mod allocated;
+mod cancel;
 mod capability;
 pub mod conformance;
 mod error;
@@ -15,6 +16,7 @@ mod observe;
 mod spec;
 
 pub use allocated::allocated_bytes;
+pub use cancel::{Cancel, Hearing};
 pub use capability::{Capabilities, Capability};
 pub use error::{Error, Result};
 pub use guest::{

@@ -10,7 +10,9 @@ use virtmark_protocol::{CHUNK_BYTES, Exec, Request, STDIN_WINDOW_BYTES};
 use super::asked::Asked;
 use super::pending::{Answer, Pending};
 use super::shared::Shared;
-use crate::{Command, Error, ExecHandle, ExecStatus, OutputChunk, Program, ResourceUse, Result};
+use crate::{
+    Cancel, Command, Error, ExecHandle, ExecStatus, Hearing, OutputChunk, Program, ResourceUse, Result,
+};
 
 /// How much output may be on its way and not yet taken by whoever holds the handle.
 const WINDOW_BYTES: u32 = 1 << 20;
@@ -35,8 +37,17 @@ pub(super) fn start(shared: &Arc<Shared>, command: &Command) -> Result<RunningCo
         timeout_ns: command.timeout.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
         window_bytes: WINDOW_BYTES,
     };
-    let mut pending = Pending::open(shared, Asked::exec(command))?;
+    let asked = Asked::exec(command);
+    if command.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
+        return Err(cancelled(shared, &asked));
+    }
+    let mut pending = Pending::open(shared, asked)?;
     let credit = shared.register_stdin(pending.request);
+    let cancel = command.cancel.clone().map(|cancel| {
+        let (shared, request) = (shared.clone(), pending.request);
+        let hearing = cancel.on_cancel(move || shared.forget(request));
+        (cancel, hearing)
+    });
     pending.send(&Request::Exec(exec))?;
     if !rest.is_empty() {
         let (shared, request, rest) = (shared.clone(), pending.request, rest.to_vec());
@@ -55,6 +66,7 @@ pub(super) fn start(shared: &Arc<Shared>, command: &Command) -> Result<RunningCo
         taken_bytes: 0,
         output_ended: false,
         ended: None,
+        cancel,
     })
 }
 
@@ -83,6 +95,10 @@ fn send_stdin(
     let _ = shared.send(request, &Request::StdinEnd);
 }
 
+fn cancelled(shared: &Shared, asked: &Asked) -> Error {
+    Error::Cancelled { machine: shared.machine.clone(), request: asked.noun.clone() }
+}
+
 /// A command that was sent to the guest. Dropping it kills the command if it still runs.
 pub(super) struct RunningCommand {
     pending: Pending,
@@ -93,13 +109,19 @@ pub(super) struct RunningCommand {
     taken_bytes: u32,
     output_ended: bool,
     ended: Option<(ExecStatus, ResourceUse)>,
+    /// Wakes whoever waits here, by taking away what could be waited for.
+    cancel: Option<(Cancel, Hearing)>,
 }
 
 impl RunningCommand {
     /// Takes the next answer; gives it if it is output.
     fn take(&mut self) -> Result<Option<OutputChunk>> {
         let timeout = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if self.is_cancelled() {
+            return Err(cancelled(&self.pending.shared, &self.pending.asked));
+        }
         let answer = self.pending.next(timeout).map_err(|error| match error {
+            _ if self.is_cancelled() => cancelled(&self.pending.shared, &self.pending.asked),
             Error::Timeout { machine, request, console, .. } => {
                 Error::Timeout { machine, request, timeout: self.limit.unwrap_or_default(), console }
             }
@@ -122,6 +144,10 @@ impl RunningCommand {
             self.pending.finish();
         }
         Ok(None)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.as_ref().is_some_and(|(cancel, _)| cancel.is_cancelled())
     }
 }
 

@@ -147,10 +147,14 @@ impl Pending {
         }
     }
 
-    /// The error for a link that has closed, and with it the request.
+    /// The error for a link that has closed, and with it the request; or for a request that somebody else forgot, which
+    /// the agent is still to be told.
     fn gone(&mut self) -> Error {
-        self.finish();
-        self.shared.lost(&self.asked, self.shared.closed().unwrap_or_default())
+        let closed = self.shared.closed();
+        if closed.is_some() {
+            self.finish();
+        }
+        self.shared.lost(&self.asked, closed.unwrap_or_else(|| "nobody waits for it any more".into()))
     }
 
     /// Notes that the agent has nothing more to say.

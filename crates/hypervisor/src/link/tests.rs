@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use virtmark_protocol::{Clocks, Decoder, ErrorKind, Facts, NO_SESSION, Reply, Request, encode};
+use virtmark_protocol::{Clocks, Decoder, ErrorKind, Facts, NO_SESSION, Reply, Request, Status, encode};
 
 use super::{AgentLink, ReadyEvents};
-use crate::{Command, Error, GuestLink, Result};
+use crate::{Cancel, Command, Error, ExecStatus, GuestLink, Result};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -200,6 +200,47 @@ fn closing_ends_what_waits() {
     peer.next();
     link.close();
     assert!(matches!(waiting.join().unwrap().unwrap_err(), Error::AgentLost { .. }));
+}
+
+#[test]
+fn a_command_that_is_given_up_ends_at_once_and_is_closed() {
+    let (link, mut peer) = pair();
+    peer.welcome();
+    let cancel = Cancel::new();
+    let command = Command { cancel: Some(cancel.clone()), ..Command::shell("sleep 9") };
+    let running = thread::spawn({
+        let command = command.clone();
+        move || (link.exec(&command), link)
+    });
+    let (name, request) = peer.next();
+    assert!(name.starts_with("Exec"), "{name}");
+    // The guest says nothing more, and is not asked.
+    let asked = Instant::now();
+    cancel.cancel();
+    let (outcome, link) = running.join().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let error = outcome.unwrap_err();
+    assert!(matches!(&error, Error::Cancelled { .. }), "{error}");
+    assert_eq!(error.to_string(), "the command `sleep 9` in m1 was given up");
+    assert_eq!(peer.next(), ("Close".into(), request));
+
+    let again = link.exec(&command).unwrap_err();
+    assert!(matches!(again, Error::Cancelled { .. }), "{again}");
+}
+
+#[test]
+fn a_command_that_has_ended_cannot_be_given_up_any_more() {
+    let (link, mut peer) = pair();
+    peer.welcome();
+    let cancel = Cancel::new();
+    let mut handle = link.spawn(&Command { cancel: Some(cancel.clone()), ..Command::shell("true") }).unwrap();
+    let (_, request) = peer.next();
+    let exited =
+        Reply::Exited { status: Status::Exited(3), resource_use: virtmark_protocol::ResourceUse::default() };
+    peer.send(peer.session, request, &exited);
+    assert_eq!(handle.wait().unwrap().0, ExecStatus::Exited(3));
+    cancel.cancel();
+    assert_eq!(handle.wait().unwrap().0, ExecStatus::Exited(3));
 }
 
 #[test]

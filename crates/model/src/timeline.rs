@@ -95,6 +95,32 @@ impl Stopwatch {
         self.last_ns = at_ns;
     }
 
+    /// Adds the phases of a call that began at `call_started`. What passed between the last phase and the call belongs to
+    /// the call's first phase, so that no time is lost.
+    pub fn append(&mut self, timeline: Timeline, call_started: Instant) {
+        let mut end_ns: u64 = 0;
+        for phase in timeline.phases {
+            end_ns = end_ns.saturating_add(phase.duration_ns);
+            // A time that no clock of the host could have seen ends with the phase before it.
+            let end = call_started.checked_add(Duration::from_nanos(end_ns)).unwrap_or(call_started);
+            self.mark_at(phase.name, end);
+        }
+    }
+
+    /// As [`append`](Self::append), for a call after which nothing follows: its last phase ends at `call_ended`, and is
+    /// called `operation` when the call has none.
+    pub fn append_last(
+        &mut self,
+        mut timeline: Timeline,
+        operation: &'static str,
+        call_started: Instant,
+        call_ended: Instant,
+    ) {
+        let last = timeline.phases.pop();
+        self.append(timeline, call_started);
+        self.mark_at(last.map_or(operation.into(), |phase| phase.name), call_ended);
+    }
+
     /// The phases marked so far.
     pub fn finish(self) -> Timeline {
         self.timeline
@@ -144,5 +170,45 @@ mod tests {
         assert_eq!(whole.phases[1].start_ns, 70);
         assert_eq!(whole.phase_ns("start"), Some(30));
         assert_eq!(whole.phase_ns("stop"), None);
+    }
+
+    fn timeline(durations_ns: &[(&'static str, u64)]) -> Timeline {
+        let mut start_ns = 0;
+        let phases = durations_ns
+            .iter()
+            .map(|&(name, duration_ns)| {
+                let phase = Phase { name: name.into(), start_ns, duration_ns };
+                start_ns += duration_ns;
+                phase
+            })
+            .collect();
+        Timeline { phases }
+    }
+
+    #[test]
+    fn gaps_belong_to_the_phase_that_follows_and_nothing_is_lost() {
+        let started = Instant::now();
+        let mut watch = Stopwatch::start_at(started);
+        watch.append(timeline(&[("prepare", 10), ("spawn", 20)]), started + Duration::from_nanos(3));
+        watch.append(timeline(&[("init", 40)]), started + Duration::from_nanos(50));
+        let phases = watch.finish().phases;
+        let ends: Vec<_> =
+            phases.iter().map(|phase| (phase.name.as_ref(), phase.start_ns, phase.duration_ns)).collect();
+        assert_eq!(ends, [("prepare", 0, 13), ("spawn", 13, 20), ("init", 33, 57)]);
+    }
+
+    #[test]
+    fn the_last_phase_of_an_operation_ends_with_the_call() {
+        let started = Instant::now();
+        let ended = started + Duration::from_nanos(100);
+        let mut watch = Stopwatch::start_at(started);
+        watch.append_last(timeline(&[("pause", 10), ("save", 20)]), "snapshot", started, ended);
+        let timeline = watch.finish();
+        assert_eq!(timeline.total_ns(), 100);
+        assert_eq!(timeline.phase_ns("save"), Some(90));
+
+        let mut watch = Stopwatch::start_at(started);
+        watch.append_last(Timeline::default(), "snapshot", started, ended);
+        assert_eq!(watch.finish().phase_ns("snapshot"), Some(100));
     }
 }

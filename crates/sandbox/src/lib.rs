@@ -22,7 +22,6 @@ mod images;
 mod kept;
 pub mod metrics;
 mod options;
-mod phases;
 mod pool;
 mod sandbox;
 mod service;

@@ -17,7 +17,6 @@ use crate::api::{
 use crate::gate::Work;
 use crate::gone::Gone;
 use crate::kept::Kept;
-use crate::phases::append;
 use crate::sandbox::{Holdings, Parts, Sandbox};
 use crate::shape::Shape;
 use crate::{Error, Result};
@@ -167,10 +166,10 @@ impl Core {
         let spec = shape.spec(id.as_str(), &self.options, self.has_snapshots());
         let called = Instant::now();
         let (mut machine, timeline) = self.hypervisor.create(&spec)?;
-        append(watch, timeline, called);
+        watch.append(timeline, called);
         let called = Instant::now();
         let timeline = machine.start()?;
-        append(watch, timeline, called);
+        watch.append(timeline, called);
         if self.hypervisor.capabilities().has(Capability::KernelBoot) {
             personalize(&*machine, id)?;
             watch.mark("identity");
@@ -227,7 +226,7 @@ impl Core {
         let spec = shape.spec(id.as_str(), &self.options, true);
         let called = Instant::now();
         let (machine, timeline) = self.hypervisor.restore(snapshot, &spec)?;
-        append(watch, timeline, called);
+        watch.append(timeline, called);
         Ok(machine)
     }
 

@@ -10,7 +10,6 @@ use crate::api::{
     SnapshotCreateRequest, SnapshotCreated, SnapshotDeleted, SnapshotId, SnapshotInfo, SnapshotList,
 };
 use crate::gate::Work;
-use crate::phases::append;
 use crate::sandbox::gone;
 use crate::snapshots::Record;
 use crate::{Error, Gone, Result};
@@ -36,7 +35,7 @@ impl Core {
                 }
                 of_snapshot(&error)
             })?;
-            append(&mut watch, timeline, called);
+            watch.append(timeline, called);
             let record = Record::new(id, request.name, &sandbox.shape, &snapshot);
             Ok((snapshot, record))
         });

@@ -9,7 +9,6 @@ use super::Core;
 use super::create::{Started, new_id, personalize, warm_up};
 use crate::admission::Reservation;
 use crate::api::Start;
-use crate::phases::append;
 use crate::pool::Warm;
 use crate::shape::Shape;
 use crate::{Error, Result};
@@ -97,7 +96,7 @@ impl Core {
 fn wake(warm: &mut Warm, watch: &mut Stopwatch) -> Result<(), PlatformError> {
     let called = Instant::now();
     let timeline = warm.machine.resume().map_err(|error| warm.machine.explain(error))?;
-    append(watch, timeline, called);
+    watch.append(timeline, called);
     personalize(&*warm.machine, &warm.id)?;
     watch.mark("identity");
     Ok(())

@@ -13,7 +13,7 @@ use super::coverage::Course;
 use super::{Capture, WORKLOAD_PHASES};
 use crate::Progress;
 use crate::destroy::end;
-use crate::trial::{Trial, append};
+use crate::trial::Trial;
 
 /// Where the workload is put in the guest.
 const PATH: &str = "/tmp/virtmark-workload";
@@ -74,14 +74,14 @@ impl Capture {
     ) -> Result<(), (&'static str, Error)> {
         let called = Instant::now();
         let (machine, timeline) = hypervisor.create(spec).map_err(|error| ("create", error))?;
-        append(watch, timeline, called);
+        watch.append(timeline, called);
         let machine = kept.insert(machine);
         if let Some(observer) = observer {
             observer.created(machine.as_ref());
         }
         let called = Instant::now();
         let timeline = machine.start().map_err(|error| ("start", error))?;
-        append(watch, timeline, called);
+        watch.append(timeline, called);
         if let Some(observer) = observer {
             observer.running(machine.as_ref());
         }

@@ -13,7 +13,7 @@ use super::{Lifecycle, Operation};
 use crate::destroy::end;
 use crate::kept::Kept;
 use crate::recorder::Recorder;
-use crate::trial::{Trial, append_last};
+use crate::trial::Trial;
 use crate::{Ending, Interrupt, Progress};
 
 /// One machine, taken through its whole life.
@@ -86,7 +86,7 @@ impl<'a> Cycle<'a> {
         self.measured(Operation::Restore, |watch| {
             let called = Instant::now();
             let (machine, timeline) = self.hypervisor.restore(snapshot, &spec)?;
-            append_last(watch, timeline, "restore", called, Instant::now());
+            watch.append_last(timeline, "restore", called, Instant::now());
             let machine = self.guard(machine);
             machine.runs();
             let mut command = Command::shell("exit 0");
@@ -104,7 +104,7 @@ impl<'a> Cycle<'a> {
             let called = Instant::now();
             let timeline = machine.stop(mode)?;
             let forced = timeline.phase_ns("force").is_some();
-            append_last(watch, timeline, Operation::Stop.metric(), called, Instant::now());
+            watch.append_last(timeline, Operation::Stop.metric(), called, Instant::now());
             match mode {
                 StopMode::Graceful { deadline } if forced => Err(Error::Timeout {
                     machine: machine.name().into(),
@@ -133,7 +133,7 @@ impl<'a> Cycle<'a> {
         self.measured(operation, |watch| {
             let called = Instant::now();
             let (value, timeline) = call()?;
-            append_last(watch, timeline, operation.metric(), called, Instant::now());
+            watch.append_last(timeline, operation.metric(), called, Instant::now());
             Ok(value)
         })
     }

@@ -10,7 +10,7 @@ use super::fixture::{question, remembers};
 use super::{Bench, PRIVATE, PSS, RESTORE_ONLY, RESTORE_TTI, not_restored};
 use crate::command::{describe, run};
 use crate::pace::{Attempt, Launch, Measured};
-use crate::trial::{Trial, append_last};
+use crate::trial::Trial;
 
 impl Bench<'_> {
     pub(super) fn iterate(&self, launch: Launch) -> Attempt {
@@ -53,7 +53,7 @@ impl Bench<'_> {
         let spec = self.spec(name.into());
         let called = Instant::now();
         let (machine, timeline) = self.hypervisor.restore(self.snapshot, &spec)?;
-        append_last(watch, timeline, "restore", called, Instant::now());
+        watch.append_last(timeline, "restore", called, Instant::now());
         if let Some(observer) = self.observer {
             observer.created(machine.as_ref());
             observer.running(machine.as_ref());
@@ -71,7 +71,7 @@ impl Bench<'_> {
         let called = Instant::now();
         let what = || "restoring it and asking for what it remembers".into();
         let mut output = run(machine, &question(), self.restore.plan.timeout, watch, what)?;
-        append_last(watch, std::mem::take(&mut output.timeline), "exec", called, Instant::now());
+        watch.append_last(std::mem::take(&mut output.timeline), "exec", called, Instant::now());
         describe(&output, labels);
         if remembers(&output.stdout) {
             return Ok(());

@@ -8,7 +8,7 @@ use virtmark_model::Stopwatch;
 use super::{Bench, METRIC};
 use crate::command::{describe, run};
 use crate::pace::{Attempt, Launch, Measured};
-use crate::trial::{Trial, append, append_last};
+use crate::trial::Trial;
 
 /// Why an iteration did not reach its end.
 enum Halt {
@@ -49,7 +49,7 @@ impl Bench<'_> {
         self.go_on()?;
         let called = Instant::now();
         let (machine, timeline) = self.hypervisor.create(spec).map_err(failed("create"))?;
-        append(watch, timeline, called);
+        watch.append(timeline, called);
         let machine = kept.insert(machine);
         if let Some(observer) = self.observer {
             observer.created(machine.as_ref());
@@ -58,7 +58,7 @@ impl Bench<'_> {
         self.go_on()?;
         let called = Instant::now();
         let timeline = machine.start().map_err(failed("start"))?;
-        append(watch, timeline, called);
+        watch.append(timeline, called);
         if let Some(observer) = self.observer {
             observer.running(machine.as_ref());
         }
@@ -69,7 +69,7 @@ impl Bench<'_> {
         let what = || format!("creating, starting and running {:?}", plan.command);
         let mut output =
             run(machine.as_ref(), &plan.command, plan.timeout, watch, what).map_err(failed("exec"))?;
-        append_last(watch, std::mem::take(&mut output.timeline), "exec", called, Instant::now());
+        watch.append_last(std::mem::take(&mut output.timeline), "exec", called, Instant::now());
         Ok(output)
     }
 

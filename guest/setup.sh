@@ -25,6 +25,7 @@ fi
 # What a newcomer did not ask for: only where tests are to run against the real ones.
 if [ -n "${CI:-}" ]; then
     need prometheus prometheus
+    need redis-server redis-server
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 fi
 

@@ -7,7 +7,7 @@ use cargo_metadata::MetadataCommand;
 
 /// Every crate of the workspace with its floor; a room may be on the plan before it is built. Floor 2 has storeys: the
 /// traits, the agent that drivers carry, the drivers.
-const FLOORS: [(&str, &str); 18] = [
+const FLOORS: [(&str, &str); 19] = [
     ("virtmark-stats", "0"),
     ("virtmark-model", "0"),
     ("virtmark-protocol", "0"),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, &str); 18] = [
     ("virtmark-image", "1"),
     ("virtmark-agent", "1"),
     ("virtmark-archive", "1"),
+    ("virtmark-plan", "1"),
     ("virtmark-timeseries", "1"),
     ("virtmark-hypervisor", "2a"),
     ("virtmark-agent-binary", "2b"),

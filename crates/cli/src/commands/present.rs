@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use virtmark_model::{Run, Sample};
 use virtmark_report::table::{Cell, Column, Table};
-use virtmark_report::{ExtraColumn, RunSamples, format, terminal};
+use virtmark_report::{ExtraColumn, RunSamples, format, sections, terminal};
 use virtmark_report::{Style, Tone};
 use virtmark_scenarios::capture::{self, CaptureReport};
 use virtmark_scenarios::lifecycle::{self, LifecycleReport, Operation};
@@ -73,13 +73,22 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
 /// A run with what its scenario has to say of each metric beyond the figures.
 pub(crate) fn with_judgement(run: Run, samples: Vec<Sample>) -> anyhow::Result<RunSamples> {
     let mut all = RunSamples::new(run, samples);
-    if all.run.scenario == lifecycle::SCENARIO {
-        let report = LifecycleReport::from_samples(&all.run, &all.samples)?;
-        let grades = Operation::ALL
-            .into_iter()
-            .map(|operation| (operation.metric().to_owned(), report.operation(operation).grade_text.clone()));
-        all.extra
-            .push(ExtraColumn { title: "guide's target".into(), by_metric: BTreeMap::from_iter(grades) });
+    match all.run.scenario.as_str() {
+        lifecycle::SCENARIO => {
+            let report = LifecycleReport::from_samples(&all.run, &all.samples)?;
+            let grades = Operation::ALL.into_iter().map(|operation| {
+                (operation.metric().to_owned(), report.operation(operation).grade_text.clone())
+            });
+            let by_metric = BTreeMap::from_iter(grades);
+            all.extra.push(ExtraColumn { title: "guide's target".into(), by_metric });
+        }
+        restore::SCENARIO => {
+            all.tables = sections::of_restore(&RestoreReport::from_samples(&all.run, &all.samples)?);
+        }
+        tti::SCENARIO => {
+            all.tables = sections::of_tti(&TtiReport::from_samples(&all.run, &all.samples)?);
+        }
+        _ => {}
     }
     Ok(all)
 }

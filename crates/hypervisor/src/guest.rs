@@ -79,7 +79,7 @@ pub struct Command {
     /// How much of each stream [`GuestLink::exec`] keeps; the rest is counted and dropped.
     pub output_limit_bytes: usize,
     /// Gives the command up: it is killed, and whoever waits for it gets [`Error::Cancelled`](crate::Error::Cancelled)
-    /// at once, however its guest is. Platforms that cannot do this run it to its end.
+    /// at once, however its guest is. A platform that has no way to, such as another's service, runs it to its end.
     pub cancel: Option<Cancel>,
 }
 

@@ -86,19 +86,13 @@ impl Attempt {
     pub(crate) fn refused(&self, reply: &Reply, fields: &ErrorAnswer) -> Error {
         let said = Said { fields, json: serde_json::from_slice(&reply.body).ok() };
         let reason = said.reason(reply);
-        let class = said.field(&fields.class).and_then(|name| name.parse().ok());
-        match class.or(class_of_status(reply.status)) {
-            Some(FailureClass::AgentLost) => Error::AgentLost {
-                machine: self.machine.clone(),
-                request: self.told(),
-                reason,
-                console: String::new(),
-            },
+        if let Some(class) = said.field(&fields.class).and_then(|name| name.parse().ok()) {
+            // What there was no room for may find some later, when others have made some.
+            let is_passing = matches!(reply.status, 429 | 503) || reply.retry_after.is_some();
+            return Error::Remote { class, is_passing, action: self.told(), reason };
+        }
+        match class_of_status(reply.status) {
             Some(FailureClass::DiskFull) => self.failed(io::ErrorKind::StorageFull, reason),
-            Some(FailureClass::GuestPanic) => {
-                Error::GuestPanic { machine: self.machine.clone(), console: reason }
-            }
-            Some(FailureClass::OutOfMemory) => self.failed(io::ErrorKind::OutOfMemory, reason),
             Some(FailureClass::PermissionDenied) => Error::PermissionDenied {
                 action: format!("{}: {reason}", self.told()),
                 remedy: "give the service's token with --token".into(),

@@ -34,7 +34,8 @@ pub(crate) struct EndpointGuest {
 }
 
 impl GuestLink for EndpointGuest {
-    /// Runs the command to its end, then gives its output: the service answers no earlier. It cannot be killed meanwhile.
+    /// Runs the command to its end, then gives its output: the service answers no earlier. It can neither be killed nor
+    /// given up meanwhile.
     fn spawn(&self, command: &Command) -> Result<Box<dyn ExecHandle>> {
         let whole = Command { output_limit_bytes: usize::MAX, ..command.clone() };
         let output = self.exec(&whole)?;

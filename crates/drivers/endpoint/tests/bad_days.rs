@@ -124,8 +124,10 @@ fn a_class_that_the_service_names_counts() {
         (503, Some("out_of_memory"), OutOfMemory),
         (500, Some("disk_full"), DiskFull),
         (504, Some("timeout"), Timeout),
-        // What no error of a platform fits, or nobody knows, stays what the status says.
-        (500, Some("image_damaged"), Other),
+        (504, Some("guest_silent"), GuestSilent),
+        (500, Some("kernel_invalid"), KernelInvalid),
+        (500, Some("image_damaged"), ImageDamaged),
+        // What nobody knows stays what the status says.
         (504, Some("bad_hair"), Timeout),
         (403, None, PermissionDenied),
         (507, None, DiskFull),
@@ -135,7 +137,12 @@ fn a_class_that_the_service_names_counts() {
         let (error, _) = create_at(move || {
             json(status, json!({ "error": { "code": "c", "message": "told why", "class": named } }))
         });
-        check(&error, class, &["m-1", "told why"]);
+        check(
+            &error,
+            class,
+            &["cannot create m-1 (POST http://", "told why"][usize::from(named.is_none())..],
+        );
+        assert_eq!(error.is_passing(), status == 503, "{error}");
     }
 }
 

@@ -111,7 +111,7 @@ impl<T: Task> Drive<'_, T> {
     pub(super) fn keep(&self, samples: Vec<Measured>) -> Result<Option<(FailureClass, String)>> {
         let permanent = permanent(&samples);
         for sample in samples {
-            let Trial { started, outcome, phases, labels } = sample.trial;
+            let Trial { started, outcome, phases, labels, .. } = sample.trial;
             self.recorder.keep(sample.metric, sample.unit, started, outcome, phases, labels)?;
         }
         Ok(permanent)

@@ -93,7 +93,8 @@ impl Bench<'_> {
         };
         let bytes = |metric, value: Option<u64>| {
             let outcome = Outcome::Success { value: value? as f64 };
-            let trial = Trial { started, outcome, phases: Vec::new(), labels: labels.clone() };
+            let labels = labels.clone();
+            let trial = Trial { started, outcome, phases: Vec::new(), labels, is_passing: false };
             Some(Measured { metric, unit: Unit::Bytes, trial })
         };
         [bytes(PSS, usage.pss_bytes), bytes(PRIVATE, usage.private_bytes)].into_iter().flatten().collect()

@@ -137,7 +137,9 @@ impl Bench<'_> {
             let skip = |metric| {
                 let outcome = Outcome::Skipped { reason: error.to_string() };
                 let labels = labels.clone();
-                Measured::time(metric, Trial { started: Instant::now(), outcome, phases: Vec::new(), labels })
+                let started = Instant::now();
+                let trial = Trial { started, outcome, phases: Vec::new(), labels, is_passing: false };
+                Measured::time(metric, trial)
             };
             return (cache.metrics().map(skip).into(), None);
         }

@@ -9,7 +9,7 @@ use virtmark_hypervisor::{BootImage, MachineSpec};
 use virtmark_model::Accelerator;
 
 use crate::boot::BootPlan;
-use crate::disks::Format;
+use crate::disks::{Format, lower_node};
 
 /// Where guest memory lives.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +138,7 @@ impl CommandLine<'_> {
             let node = node_name(&disk.name);
             let mut below = None;
             for (number, file) in files.layers.iter().enumerate() {
-                let name = format!("{node}.l{number}");
+                let name = lower_node(&node, number);
                 file.arguments(arguments, &format!("{name},read-only=on"), below.as_deref());
                 below = Some(name);
             }

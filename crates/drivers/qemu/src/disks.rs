@@ -19,6 +19,10 @@ use crate::{qcow2, sparse};
 /// A virtio disk's serial number has room for this many bytes.
 const MAX_NAME_BYTES: usize = 20;
 
+/// Below what is written to there are at most this many files when a snapshot is taken. Reading looks through them one
+/// by one, so few are good; putting them together copies the disk, so not too few.
+pub(crate) const MOST_LAYERS: usize = 8;
+
 /// How a file holds a disk's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -138,6 +142,29 @@ impl MachineDisk {
         overlay_node(node, self.overlays + 1)
     }
 
+    /// The names in QEMU of the layers.
+    pub(crate) fn layer_nodes(&self, node: &str) -> Vec<String> {
+        let names = self.layers.iter().enumerate().map(|(number, layer)| match layer.own {
+            false => lower_node(node, number),
+            // The uppermost was the overlay before this one; there were as many as there are layers of its own.
+            true => overlay_node(node, self.overlays + number as u32 - self.layers.len() as u32),
+        });
+        names.collect()
+    }
+
+    /// Whether it has as many layers as it may have.
+    pub(crate) fn is_deep(&self) -> bool {
+        self.layers.len() >= MOST_LAYERS
+    }
+
+    /// Notes that all is in what is written to now, and removes the machine's own names of what was below it.
+    pub(crate) fn forget_layers(&mut self) {
+        for layer in self.layers.drain(..).filter(|layer| layer.own) {
+            // What stays goes with the machine.
+            let _ = fs::remove_file(&layer.path);
+        }
+    }
+
     /// Makes the file of the next overlay.
     pub(crate) fn next_overlay(&self) -> Result<Layer> {
         let name = format!("{}.{}.qcow2", self.name, self.overlays + 1);
@@ -166,6 +193,11 @@ impl MachineDisk {
             .map(|found| found.map(|found| if found.nlink() == 1 { found.blocks() * 512 } else { 0 }))
             .sum()
     }
+}
+
+/// What QEMU calls a layer that was there when the machine was made; a disk is called `node` there.
+pub(crate) fn lower_node(node: &str, number: usize) -> String {
+    format!("{node}.l{number}")
 }
 
 /// What is written to has the disk's own name until the first overlay comes over it.

@@ -1,7 +1,9 @@
 //! QEMU as a platform's machine.
 
+mod keep;
+
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +16,7 @@ use virtmark_model::{Stopwatch, Timeline};
 
 use crate::boot::BootPlan;
 use crate::disks::check_disks;
-use crate::snapshot::{Draft, Files, Opened, Shape};
+use crate::snapshot::{Files, Opened, Shape};
 use crate::vm::{Origin, Platform, Vm};
 
 /// One QEMU machine.
@@ -48,13 +50,13 @@ impl QemuMachine {
         check_disks(&spec)?;
         let files = Files::in_directory(&snapshot.directory);
         let Opened { device_state, memory, disks } = files.open(&shape(&platform, &plan, &spec), &spec)?;
-        let origin = Origin::Restore { memory: memory.as_deref(), disks };
+        let origin = Origin::Restore { memory: Some(&memory), disks };
         let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, origin, &mut watch)?;
         let timeout = spec.ready_timeout;
         // A machine from here on, so that one that does not get any further is destroyed like every other.
         let mut machine = Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) };
         let vm = machine.vm_in(MachineState::Created, "restore")?;
-        vm.load(&device_state, memory.is_some())?;
+        vm.load(&device_state, true)?;
         watch.mark("load");
         vm.go()?;
         vm.wait_restored(timeout, &mut watch)?;
@@ -78,39 +80,6 @@ impl QemuMachine {
 
     fn wrong_state(&self, action: &'static str) -> Error {
         Error::WrongState { machine: self.spec.name.clone(), action, state: self.state.to_string() }
-    }
-
-    /// Writes what changes while the guest runs, which it does not now. Gives the checksum of guest memory, when that is
-    /// written to a file of its own.
-    fn save(&mut self, draft: &Draft) -> Result<Option<u32>> {
-        let memory_bytes = self.spec.memory_bytes;
-        let vm = self.vm_in(MachineState::Running, "snapshot")?;
-        if vm.memory.is_none() {
-            let saved = vm.wait_memory_saved().and_then(|()| vm.freeze_disks()).and_then(|()| vm.save_rest());
-            return saved.map(|()| None).inspect_err(|_| vm.give_up_saving());
-        }
-        vm.freeze_disks()?;
-        vm.save_devices(&draft.device_state()?)?;
-        vm.copy_memory(draft, memory_bytes).map(Some)
-    }
-
-    /// Takes a state that holds memory apart, by a machine that is made for this and never executes anything: only memory
-    /// in a file of its own is shared by the machines that are restored from it. Gives the checksum of guest memory.
-    fn take_apart(&self, stream: &mut File, draft: &Draft) -> Result<u32> {
-        stream.rewind().map_err(Error::io(format!("read the state of {}", self.spec.name)))?;
-        let spec =
-            MachineSpec { name: format!("{}-kept", self.spec.name), snapshots: true, ..self.spec.clone() };
-        // Their content does not matter to what never reads them.
-        let disks = spec.disks.iter().map(|_| Vec::new()).collect();
-        let origin = Origin::Restore { memory: None, disks };
-        let watch = &mut Stopwatch::start();
-        let mut vm = Vm::launch(&self.platform, &spec, image_of(&spec)?, &self.plan, origin, watch)?;
-        let taken = vm
-            .load(stream, false)
-            .and_then(|()| vm.save_devices(&draft.device_state()?))
-            .and_then(|()| vm.copy_memory(draft, spec.memory_bytes));
-        let removed = vm.remove(&self.platform.run_dir);
-        taken.and_then(|checksum| removed.map(|()| checksum))
     }
 }
 
@@ -210,37 +179,7 @@ impl Machine for QemuMachine {
     }
 
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)> {
-        let mut watch = Stopwatch::start();
-        let vm = self.vm_in(MachineState::Running, "snapshot")?;
-        let draft = Draft::begin(directory)?;
-        for disk in &vm.disks {
-            let what = format!("write the disk {}", disk.top.path.display());
-            disk.flush().map_err(Error::io(what))?;
-        }
-        let mut stream = None;
-        if vm.memory.is_none() {
-            let stream = stream.insert(draft.stream()?);
-            let begun = vm.save_memory(stream).inspect_err(|_| vm.give_up_saving());
-            begun.map_err(|error| draft.explain(error))?;
-        }
-        watch.mark("prepare");
-        vm.hold()?;
-        watch.mark("pause");
-        let saved = self.save(&draft);
-        watch.mark("save");
-        // Whether or not it could be kept, the machine goes on.
-        let shape = shape(&self.platform, &self.plan, &self.spec);
-        let vm = self.vm_in(MachineState::Running, "resume")?;
-        vm.go()?;
-        watch.mark("resume");
-        let mut memory = saved.map_err(|error| draft.explain(error))?;
-        if let Some(stream) = &mut stream {
-            memory = Some(self.take_apart(stream, &draft).map_err(|error| draft.explain(error))?);
-        }
-        let vm = self.vm_in(MachineState::Running, "snapshot")?;
-        let snapshot = draft.finish(shape, memory, &mut vm.disks)?;
-        watch.mark("store");
-        Ok((snapshot, watch.finish()))
+        self.keep(directory)
     }
 
     fn probe(&self) -> Result<Arc<dyn MachineProbe>> {

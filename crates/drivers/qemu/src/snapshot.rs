@@ -2,13 +2,13 @@
 //!
 //! `memory` holds guest memory byte for byte, with holes where the guest never wrote; a restored machine maps it
 //! privately, so that a restore reads only what the guest touches and unwritten pages are shared by all machines
-//! that were restored from it. `device-state` is QEMU's migration stream. A machine whose memory is not in a file that
-//! can be mapped keeps it in the stream, and has no `memory`. `disk-NAME.0.raw` is the lowest layer of a disk, and
-//! `disk-NAME.1.qcow2` what was written over it; they may share their blocks with those of other snapshots, but no
-//! snapshot needs another one's files.
+//! that were restored from it. `device-state` is QEMU's migration stream without memory. `disk-NAME.0.raw` is the lowest
+//! layer of a disk, and `disk-NAME.1.qcow2` what was written over it; they may share their blocks with those of other
+//! snapshots, but no snapshot needs another one's files.
 //!
 //! A snapshot is made in a directory beside its own whose name starts with `.partial-`, and takes its name when all of
-//! it is on the disk. What a killed process leaves has no `snapshot.json` or not this name, and may be removed.
+//! it is on the disk. What a killed process leaves of it is removed when the next one is made beside it.
+//! `docs/snapshots.md` has the format and what can go wrong with it.
 
 mod draft;
 
@@ -33,8 +33,7 @@ pub(crate) struct Manifest {
     pub(crate) format: u32,
     #[serde(flatten)]
     pub(crate) shape: Shape,
-    /// Of `memory`; absent when memory is in the stream.
-    pub(crate) memory: Option<Content>,
+    pub(crate) memory: Content,
     pub(crate) device_state: Content,
     pub(crate) disks: Vec<KeptDisk>,
 }
@@ -89,8 +88,8 @@ pub(crate) struct Files {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) device_state: File,
-    /// The file to map; absent when memory is in the stream.
-    pub(crate) memory: Option<PathBuf>,
+    /// The file to map.
+    pub(crate) memory: PathBuf,
     /// The layers of each disk.
     pub(crate) disks: Vec<Vec<Layer>>,
 }
@@ -122,16 +121,10 @@ impl Files {
     pub(crate) fn open(&self, shape: &Shape, spec: &MachineSpec) -> Result<Opened> {
         let manifest = self.read_manifest()?;
         manifest.check(shape, spec)?;
-        let memory = match manifest.memory {
-            Some(content) => {
-                self.open_verified(&self.memory(), content)?;
-                Some(self.memory())
-            }
-            None => None,
-        };
+        self.open_verified(&self.memory(), manifest.memory)?;
         let disks = manifest.disks.iter().map(|disk| self.open_layers(disk)).collect::<Result<_>>()?;
         let device_state = self.open_verified(&self.device_state(), manifest.device_state)?;
-        Ok(Opened { device_state, memory, disks })
+        Ok(Opened { device_state, memory: self.memory(), disks })
     }
 
     /// Reads the manifest of a snapshot of this format.

@@ -1,9 +1,11 @@
 //! One QEMU process with its three connections: control, console, agent.
 
+mod freeze;
+mod memory;
 mod migrate;
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -19,7 +21,7 @@ use virtmark_hypervisor::{BootImage, Error, GuestLink, Identity, MachineSpec, Re
 use virtmark_model::{Accelerator, Stopwatch};
 
 use crate::boot::BootPlan;
-use crate::command_line::{CommandLine, DiskFile, DiskFiles, Memory, Sockets, node_name};
+use crate::command_line::{CommandLine, DiskFile, DiskFiles, Memory, Sockets};
 use crate::confinement::{Confinement, Files};
 use crate::console::Console;
 use crate::discover::Program;
@@ -27,8 +29,6 @@ use crate::disks::{self, Layer, MachineDisk};
 use crate::failure::Death;
 use crate::observe::QemuProbe;
 use crate::qmp::{Qmp, QmpError};
-use crate::snapshot::Draft;
-use crate::sparse;
 
 /// How long QEMU may take for anything that does not depend on the guest.
 pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -252,46 +252,6 @@ impl Vm {
     pub(crate) fn command(&mut self, command: &str, arguments: Value) -> Result<Value> {
         let answer = self.qmp().execute(command, arguments, QMP_TIMEOUT);
         answer.map_err(|error| self.qmp_error(&error))
-    }
-
-    /// Copies the memory of a guest that is stopped, which is in a file, to a snapshot. Gives its checksum.
-    pub(crate) fn copy_memory(&self, draft: &Draft, memory_bytes: u64) -> Result<u32> {
-        let failed = || Error::io(format!("copy the memory of {}", self.name));
-        let memory = self.memory.as_ref().ok_or_else(|| failed()(std::io::ErrorKind::NotFound.into()))?;
-        sparse::copy(memory, &draft.memory()?, memory_bytes).map_err(failed())
-    }
-
-    /// Puts an empty overlay over every disk, of a guest that is stopped: what was written until now is not written any
-    /// more.
-    pub(crate) fn freeze_disks(&mut self) -> Result<()> {
-        for number in 0..self.disks.len() {
-            let overlay = self.disks[number].next_overlay()?;
-            if let Err(error) = self.put_over(number, &overlay) {
-                // The next attempt makes it again.
-                let _ = fs::remove_file(&overlay.path);
-                return Err(error);
-            }
-            self.disks[number].put_over(overlay);
-        }
-        Ok(())
-    }
-
-    fn put_over(&mut self, number: usize, overlay: &Layer) -> Result<()> {
-        let disk = &self.disks[number];
-        let node = node_name(&disk.name);
-        let (old, new) = (disk.top_node(&node), disk.next_node(&node));
-        let added = self.qmp().add_to_set(overlay.file.as_fd(), QMP_TIMEOUT);
-        let file = added.map_err(|error| self.qmp_error(&error))?;
-        let blockdev = json!({
-            "driver": overlay.format.as_str(), "node-name": new, "discard": "unmap",
-            "file": { "driver": "file", "filename": file, "locking": "off" },
-        });
-        self.command("blockdev-add", blockdev)?;
-        let put = self.command("blockdev-snapshot", json!({ "node": old, "overlay": new }));
-        put.map(drop).inspect_err(|_| {
-            // Its name is needed again; the first error is the one that matters.
-            let _ = self.command("blockdev-del", json!({ "node-name": new }));
-        })
     }
 
     /// How the process ended, if it ends within `timeout`.

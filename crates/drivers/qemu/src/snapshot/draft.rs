@@ -5,13 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 use virtmark_hypervisor::{Error, Result, Snapshot, allocated_bytes};
 
 use super::{Content, FORMAT, Files, KeptDisk, KeptLayer, Manifest, Shape};
 use crate::disks::MachineDisk;
 use crate::{sparse, verified};
+
+/// What the name of a directory starts with in which a snapshot is made.
+const PARTIAL: &str = ".partial-";
 
 /// Tells the drafts of one process apart.
 static DRAFTS: AtomicU64 = AtomicU64::new(0);
@@ -23,6 +26,8 @@ pub(crate) struct Draft {
     target: PathBuf,
     files: Files,
     finished: bool,
+    /// The directory, locked for as long as somebody works on it.
+    _lock: File,
 }
 
 impl Draft {
@@ -34,11 +39,11 @@ impl Draft {
             return Err(failed(io::ErrorKind::AlreadyExists.into()));
         }
         let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
-        let partial = format!(".partial-{}-{}-{number}", name.to_string_lossy(), std::process::id());
+        let partial = format!("{PARTIAL}{}-{}-{number}", name.to_string_lossy(), std::process::id());
         let directory = target.with_file_name(partial);
-        fs::create_dir(&directory).map_err(failed)?;
+        let lock = make_locked(&directory).map_err(failed)?;
         let files = Files::in_directory(&directory);
-        Ok(Self { directory, target: target.to_path_buf(), files, finished: false })
+        Ok(Self { directory, target: target.to_path_buf(), files, finished: false, _lock: lock })
     }
 
     /// Makes the file for the devices' state.
@@ -73,27 +78,16 @@ impl Draft {
     }
 
     /// Adds the layers of the disks and brings everything to the disk; from then on the snapshot is there. `memory` is
-    /// the checksum of guest memory, when that is in a file.
-    pub(crate) fn finish(
-        mut self,
-        shape: Shape,
-        memory: Option<u32>,
-        disks: &mut [MachineDisk],
-    ) -> Result<Snapshot> {
-        let memory_bytes = shape.memory_bytes;
-        let finished =
-            self.manifest(shape, memory.map(|crc32c| Content { bytes: memory_bytes, crc32c }), disks);
+    /// the checksum of guest memory.
+    pub(crate) fn finish(mut self, shape: Shape, memory: u32, disks: &mut [MachineDisk]) -> Result<Snapshot> {
+        let memory = Content { bytes: shape.memory_bytes, crc32c: memory };
+        let finished = self.manifest(shape, memory, disks);
         let snapshot = finished.and_then(|manifest| self.publish(&manifest));
         let failed = Error::io(format!("write the snapshot {}", self.target.display()));
         snapshot.map_err(|error| self.explain(failed(error)))
     }
 
-    fn manifest(
-        &self,
-        shape: Shape,
-        memory: Option<Content>,
-        disks: &mut [MachineDisk],
-    ) -> io::Result<Manifest> {
+    fn manifest(&self, shape: Shape, memory: Content, disks: &mut [MachineDisk]) -> io::Result<Manifest> {
         let disks = disks.iter_mut().map(|disk| self.keep(disk)).collect::<io::Result<_>>()?;
         let state = File::open(self.files.device_state())?;
         let bytes = state.metadata()?.len();
@@ -126,8 +120,7 @@ impl Draft {
             Err(error) => return Err(error.into()),
         }
         self.finished = true;
-        let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        File::open(parent_of(&self.target))?.sync_all()?;
         remember(&Files::in_directory(&self.target), manifest)?;
         let disk_bytes = allocated_bytes(&self.target)?;
         Ok(Snapshot { directory: self.target.clone(), disk_bytes })
@@ -136,8 +129,7 @@ impl Draft {
 
 /// What was just written with its checksum needs not be read again.
 fn remember(files: &Files, manifest: &Manifest) -> io::Result<()> {
-    let mut contents = vec![(files.device_state(), manifest.device_state)];
-    contents.extend(manifest.memory.map(|content| (files.memory(), content)));
+    let mut contents = vec![(files.device_state(), manifest.device_state), (files.memory(), manifest.memory)];
     for disk in &manifest.disks {
         let layers = disk.layers.iter().enumerate();
         contents.extend(
@@ -148,6 +140,37 @@ fn remember(files: &Files, manifest: &Manifest) -> io::Result<()> {
         verified::remember(&path, &path.metadata()?, content.crc32c)?;
     }
     Ok(())
+}
+
+/// Makes a directory that is locked until the file is closed, however its process ends. Before that, removes what others
+/// like it nobody holds any more. The lock on their parent keeps everybody from one that is made and not locked yet.
+fn make_locked(directory: &Path) -> io::Result<File> {
+    let parent = File::open(parent_of(directory))?;
+    flock(&parent, FlockOperation::LockExclusive)?;
+    remove_leftovers(parent_of(directory));
+    fs::create_dir(directory)?;
+    let lock = File::open(directory)?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(lock)
+}
+
+/// What cannot be removed takes space and hinders nobody, and is found again the next time.
+fn remove_leftovers(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_directory || !entry.file_name().as_encoded_bytes().starts_with(PARTIAL.as_bytes()) {
+            continue;
+        }
+        let Ok(directory) = File::open(entry.path()) else { continue };
+        if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The directory that a path is in.
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn create(path: &Path) -> Result<File> {

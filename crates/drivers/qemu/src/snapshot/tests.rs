@@ -34,7 +34,7 @@ fn kept(place: &Path) -> Files {
     let draft = Draft::begin(&place.join("s")).unwrap();
     draft.device_state().unwrap().write_all_at(b"state", 0).unwrap();
     draft.memory().unwrap().write_all_at(MEMORY, 0).unwrap();
-    let snapshot = draft.finish(shape(), Some(crc32c::crc32c(MEMORY)), &mut []).unwrap();
+    let snapshot = draft.finish(shape(), crc32c::crc32c(MEMORY), &mut []).unwrap();
     Files::in_directory(&snapshot.directory)
 }
 
@@ -47,7 +47,7 @@ fn a_whole_snapshot_opens_and_a_damaged_one_does_not() {
     let place = tempfile::tempdir().unwrap();
     let files = kept(place.path());
     let opened = files.open(&shape(), &spec()).unwrap();
-    assert_eq!(opened.memory, Some(files.memory()));
+    assert_eq!(opened.memory, files.memory());
 
     // One bit, and then the same content again.
     let memory = File::options().write(true).open(files.memory()).unwrap();
@@ -110,9 +110,27 @@ fn a_draft_leaves_nothing_and_takes_no_others_place() {
     let files = kept(place.path());
     assert!(Draft::begin(&place.path().join("s")).is_err());
     // Begun before the other one was there, and finished after it.
-    assert!(draft.finish(shape(), None, &mut []).is_err());
+    assert!(draft.finish(shape(), 0, &mut []).is_err());
     assert!(files.open(&shape(), &spec()).is_ok());
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_a_killed_process_left_goes_with_the_next_draft() {
+    let place = tempfile::tempdir().unwrap();
+    let left = place.path().join(".partial-other-1-0");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("memory"), MEMORY).unwrap();
+    let others = [".partial-is-a-file", "partial-not-one"].map(|name| place.path().join(name));
+    fs::write(&others[0], "x").unwrap();
+    fs::create_dir(&others[1]).unwrap();
+    let first = Draft::begin(&place.path().join("first")).unwrap();
+    assert!(!left.exists() && others.iter().all(|path| path.exists()));
+    // Somebody works on the first one.
+    let second = Draft::begin(&place.path().join("second")).unwrap();
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 4);
+    drop((first, second));
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
 }
 
 #[test]

@@ -15,6 +15,10 @@ use crate::qmp::{Event, QmpError};
 /// More than any file takes; QEMU's own limit is 128 MiB, which suits a network.
 const UNLIMITED_BYTES_PER_SECOND: u64 = 1 << 40;
 
+/// Memory is written while the guest runs until what is left takes no longer than this. QEMU's own 300 ms are more than
+/// a small guest's whole memory takes: it would be stopped after the first measurement of the speed, a tenth of a second.
+const LIVE_REST_MS: u64 = 20;
+
 /// How long memory is copied while the guest changes it. A guest that is still ahead then is stopped for the rest.
 const LIVE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -75,7 +79,9 @@ impl Vm {
             { "capability": "events", "state": true },
         ]);
         self.command("migrate-set-capabilities", json!({ "capabilities": capabilities }))?;
-        self.command("migrate-set-parameters", json!({ "max-bandwidth": UNLIMITED_BYTES_PER_SECOND }))?;
+        let parameters =
+            json!({ "max-bandwidth": UNLIMITED_BYTES_PER_SECOND, "downtime-limit": LIVE_REST_MS });
+        self.command("migrate-set-parameters", parameters)?;
         // An earlier migration that was given up may have ended since: its end is not that of this one.
         self.qmp().forget_events("MIGRATION");
         self.qmp().hand_over("state", state.as_fd(), QMP_TIMEOUT).map_err(|error| self.qmp_error(&error))?;

@@ -106,7 +106,7 @@ fn replicates<T: Copy>(
 }
 
 /// A number from 0 to `bound` − 1, each equally likely; `bound` must not be 0.
-fn below(rng: &mut impl Rng, bound: u64) -> u64 {
+pub(crate) fn below(rng: &mut impl Rng, bound: u64) -> u64 {
     loop {
         let product = u128::from(rng.next_u64()) * u128::from(bound);
         let fraction = product as u64;

@@ -71,6 +71,8 @@ pub enum Error {
     /// The guest did not answer in time.
     #[error("{message}")]
     GuestTimeout {
+        /// Whether it was silent from its start on, or a request took too long.
+        class: FailureClass,
         /// What was asked, and how long was waited.
         message: String,
     },
@@ -225,6 +227,8 @@ impl Error {
             Self::PayloadTooLarge { .. } => 413,
             Self::GuestRefused { .. } => 422,
             Self::ExecLimit { .. } | Self::LimitReached { .. } => 429,
+            // The host's memory may be had by others for the moment.
+            Self::CreateFailed { class: FailureClass::OutOfMemory, .. } => 503,
             Self::CreateFailed { .. }
             | Self::Internal { .. }
             | Self::StateInUse { .. }
@@ -273,7 +277,10 @@ impl Error {
     /// After how many seconds another try makes sense; `None` where waiting alone does not help.
     pub fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Self::Capacity { .. } | Self::ExecLimit { .. } | Self::LimitReached { .. } => Some(1),
+            Self::Capacity { .. }
+            | Self::CreateFailed { class: FailureClass::OutOfMemory, .. }
+            | Self::ExecLimit { .. }
+            | Self::LimitReached { .. } => Some(1),
             Self::Draining => Some(10),
             _ => None,
         }
@@ -282,9 +289,12 @@ impl Error {
     /// The class of the failure of a machine; `None` for the others.
     pub fn class(&self) -> Option<FailureClass> {
         match self {
-            Self::CreateFailed { class, .. } | Self::SandboxFailed { class, .. } => Some(*class),
-            Self::GuestTimeout { .. } => Some(FailureClass::Timeout),
+            Self::CreateFailed { class, .. }
+            | Self::GuestTimeout { class, .. }
+            | Self::SandboxFailed { class, .. }
+            | Self::SandboxGone { reason: Gone::Failed { class, .. }, .. } => Some(*class),
             Self::StorageFull { .. } => Some(FailureClass::DiskFull),
+            Self::Unsupported { .. } => Some(FailureClass::Unsupported),
             _ => None,
         }
     }
@@ -304,7 +314,7 @@ impl Error {
         let (class, message) = (error.class(), error.to_string());
         match class {
             FailureClass::DiskFull => Self::StorageFull { message },
-            FailureClass::GuestSilent | FailureClass::Timeout => Self::GuestTimeout { message },
+            FailureClass::GuestSilent | FailureClass::Timeout => Self::GuestTimeout { class, message },
             FailureClass::Unsupported => Self::Unsupported { message },
             class => Self::CreateFailed { class, message },
         }

@@ -27,6 +27,7 @@ mod sandbox;
 mod service;
 mod shape;
 mod snapshots;
+mod starting;
 mod state;
 mod templates;
 

@@ -34,6 +34,8 @@ pub struct Options {
     pub kernel_arguments: Vec<String>,
     /// Whether VMMs are locked in as far as the host permits.
     pub confined: bool,
+    /// What locks VMMs in here, as plain facts; `None` for nothing. Everybody who reaches the service can read them.
+    pub confinement: Option<serde_json::Value>,
     /// How long a guest may take to answer after start or restore.
     pub ready_timeout: Duration,
     /// Sandboxes at the same time, those in creation included.
@@ -80,6 +82,7 @@ impl Options {
             max_disk_mib: 16 << 10,
             kernel_arguments: Vec::new(),
             confined: true,
+            confinement: None,
             ready_timeout: Duration::from_secs(60),
             max_sandboxes: 100,
             total_vcpus: 200,

@@ -1,9 +1,10 @@
 //! One sandbox: what it is, what it holds, what it is doing.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use virtmark_hypervisor::{GuestLink, Machine};
+use virtmark_hypervisor::{Cancel, GuestLink, Machine};
 
 use crate::admission::Reservation;
 use crate::api::{Created, Env, SandboxId, SnapshotId};
@@ -38,7 +39,10 @@ pub(crate) struct Holdings {
 #[derive(Default)]
 struct Life {
     end: Option<Gone>,
-    execs: u32,
+    /// Gives up each command that runs.
+    commands: BTreeMap<u64, Cancel>,
+    /// The number of the next command.
+    next: u64,
 }
 
 /// What a new sandbox is made of.
@@ -63,27 +67,38 @@ impl Sandbox {
         &self.created.sandbox_id
     }
 
-    /// Lets one more command run.
-    pub(crate) fn begin_exec(&self, limit: u32) -> Result<Running<'_>> {
+    /// Lets one more command run, which the end of the sandbox gives up with `cancel`.
+    pub(crate) fn begin_exec(&self, limit: u32, cancel: &Cancel) -> Result<Running<'_>> {
         let mut life = self.life();
         if let Some(end) = &life.end {
             return Err(gone(self.id(), end));
         }
-        if life.execs >= limit {
+        if life.commands.len() >= limit as usize {
             return Err(Error::ExecLimit { sandbox: self.id().clone(), limit });
         }
-        life.execs += 1;
-        Ok(Running(self))
+        let number = life.next;
+        life.next += 1;
+        life.commands.insert(number, cancel.clone());
+        Ok(Running { sandbox: self, number })
     }
 
-    /// Begins its end. The first reason counts: gives whether this was it.
+    /// Begins its end: its commands are given up, and no more begin. The first reason counts: gives whether this was it.
     pub(crate) fn begin_end(&self, reason: &Gone) -> bool {
-        let mut life = self.life();
-        if life.end.is_some() {
-            return false;
-        }
-        life.end = Some(reason.clone());
+        let commands: Vec<Cancel> = {
+            let mut life = self.life();
+            if life.end.is_some() {
+                return false;
+            }
+            life.end = Some(reason.clone());
+            life.commands.values().cloned().collect()
+        };
+        commands.iter().for_each(Cancel::cancel);
         true
+    }
+
+    /// Whether its life time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.expires
     }
 
     /// Why it is ending, or has ended.
@@ -116,10 +131,13 @@ pub(crate) fn gone(id: &SandboxId, end: &Gone) -> Error {
 }
 
 /// A command that runs in a sandbox.
-pub(crate) struct Running<'a>(&'a Sandbox);
+pub(crate) struct Running<'a> {
+    sandbox: &'a Sandbox,
+    number: u64,
+}
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.life().execs -= 1;
+        self.sandbox.life().commands.remove(&self.number);
     }
 }

@@ -234,6 +234,8 @@ impl Templates {
             matches!(state.entries.get(&key), Some(Entry::Ready { kept, .. }) if Arc::ptr_eq(kept, &spoilt));
         if is_there {
             state.entries.remove(&key);
+            // Files are removed outside of the lock.
+            drop(state);
             self.notice.tell(&format!("a template cannot be used any more, and is made anew: {reason}"));
             self.let_go(spoilt);
         }
@@ -272,8 +274,11 @@ impl Templates {
         by_use.sort_unstable();
         let over = by_use.len().saturating_sub(self.limit);
         superfluous.extend(by_use.into_iter().take(over).map(|(_, key)| key));
-        for key in superfluous {
-            if let Some(Entry::Ready { kept, .. }) = state.entries.remove(&key) {
+        let removed: Vec<Entry> = superfluous.iter().filter_map(|key| state.entries.remove(key)).collect();
+        // Files are removed outside of the lock.
+        drop(state);
+        for entry in removed {
+            if let Entry::Ready { kept, .. } = entry {
                 self.let_go(kept);
             }
         }

@@ -41,7 +41,6 @@ pub(crate) fn run(options: &ServiceArguments, quiet: bool) -> anyhow::Result<Exi
     // Checked before anything is built, because it is the commonest mistake.
     let http_options = HttpOptions {
         token: token.as_deref().and_then(Token::new),
-        body_limit_bytes: options.limits.max_request,
         ..HttpOptions::default()
     };
     http_options.check(options.listen)?;

@@ -28,7 +28,7 @@ pub use error::ProcessError;
 pub use landlock::WriteRules;
 pub use limit::raise_descriptor_limit;
 pub use lockdown::{FIRST_USER, GROUP, Lockdown, OwnUser};
-pub use registry::{LiveChild, kill_all_children, live_children};
+pub use registry::{LiveChild, kill_all_children, kill_children_named, live_children};
 pub use spawn::{Spawn, Stream};
 pub use usage::{ProcessUsage, usage};
 

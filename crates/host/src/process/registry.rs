@@ -30,6 +30,13 @@ pub fn kill_all_children() -> usize {
     children.iter().filter(|child| child.kill_group()).count()
 }
 
+/// Sends SIGKILL to every child of this name and its process group, and gives how many there were. Neither waits for
+/// them nor reaps them: that is for whoever started them.
+pub fn kill_children_named(name: &str) -> usize {
+    let children = registered();
+    children.iter().filter(|child| child.name == name && child.kill_group()).count()
+}
+
 pub(super) fn register(child: &Arc<Inner>) {
     let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
     children.retain(|child| child.strong_count() > 0);

@@ -247,6 +247,8 @@ pub struct Health {
     pub sandboxes: u64,
     /// Warm machines that wait.
     pub ready_warm: u64,
+    /// What locks the sandboxes' VMMs in, as the operator's program tells it; nothing does when absent.
+    pub confinement: Option<serde_json::Value>,
 }
 
 /// Whether the service takes work.

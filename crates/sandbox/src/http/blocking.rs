@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+use virtmark_hypervisor::Cancel;
 
 use super::refusal::Refusal;
 
@@ -87,6 +88,16 @@ impl Pool {
 /// The outcome of a call, or the news that it panicked.
 pub(super) async fn finished<T>(call: JoinHandle<T>, what: &'static str) -> Result<T, Refusal> {
     call.await.map_err(|_| Refusal::Internal(what.into()))
+}
+
+/// A client that waits for a command. When this is dropped the command is given up, which means nothing to one that has
+/// ended.
+pub(super) struct Waiting(pub(super) Cancel);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 /// Something that is undone unless somebody claims it: a sandbox whose id could not be delivered. It is undone on a

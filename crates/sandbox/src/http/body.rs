@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::blocking::Unclaimed;
+use super::blocking::{Unclaimed, Waiting};
 
 /// The outcome of a call that cannot fail, for hyper.
 pub(super) type Never = Infallible;
@@ -27,7 +29,27 @@ pub(super) struct Stream {
     first: Option<Piece>,
     rest: Receiver<Piece>,
     ended: bool,
+    events: Option<Events>,
 }
+
+/// What a stream of events has beside its pieces.
+struct Events {
+    /// How long it is silent at most.
+    interval: Duration,
+    /// When its next comment is due.
+    comment: Pin<Box<Sleep>>,
+    /// Dropped with the connection.
+    _waiting: Waiting,
+}
+
+impl Events {
+    fn restart(&mut self) {
+        self.comment.as_mut().reset(Instant::now() + self.interval);
+    }
+}
+
+/// A line that says nothing (HTML standard, server-sent events).
+const COMMENT: &[u8] = b": silence\n\n";
 
 /// A piece of a streamed body.
 #[derive(Debug)]
@@ -43,7 +65,19 @@ pub(super) enum Piece {
 impl AnswerBody {
     /// The body that starts with `first` and goes on with `rest`.
     pub(super) fn stream(first: impl Into<Option<Piece>>, rest: Receiver<Piece>) -> Self {
-        Self::Stream(Stream { first: first.into(), rest, ended: false })
+        Self::Stream(Stream { first: first.into(), rest, ended: false, events: None })
+    }
+
+    /// As [`stream`](Self::stream), of server-sent events, with a comment after each `interval` without one. When it is
+    /// dropped, whatever makes the events is given up.
+    pub(super) fn events(
+        first: impl Into<Option<Piece>>,
+        rest: Receiver<Piece>,
+        interval: Duration,
+        waiting: Waiting,
+    ) -> Self {
+        let events = Events { interval, comment: Box::pin(sleep(interval)), _waiting: waiting };
+        Self::Stream(Stream { first: first.into(), rest, ended: false, events: Some(events) })
     }
 }
 
@@ -98,6 +132,16 @@ impl Stream {
             Some(piece) => Poll::Ready(Some(piece)),
             None => self.rest.poll_recv(context),
         };
+        if let Some(events) = &mut self.events {
+            let is_silent = piece.is_pending();
+            if is_silent && events.comment.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            events.restart();
+            if is_silent {
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(COMMENT)))));
+            }
+        }
         piece.map(|piece| match piece {
             Some(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
             Some(Piece::End) => {

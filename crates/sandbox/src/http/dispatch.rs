@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::runtime::Handle;
+use virtmark_model::FailureClass;
 
 use super::HttpOptions;
 use super::blocking::Pool;
@@ -240,13 +241,17 @@ fn refused(refusal: &Refusal) -> Answer {
 #[derive(Serialize)]
 pub(super) struct Failure {
     code: &'static str,
+    /// How a measurement counts the failure of a machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<FailureClass>,
     message: String,
     remedy: String,
 }
 
 impl From<&Refusal> for Failure {
     fn from(refusal: &Refusal) -> Self {
-        Self { code: refusal.code(), message: refusal.to_string(), remedy: refusal.remedy() }
+        let (code, class) = (refusal.code(), refusal.class());
+        Self { code, class, message: refusal.to_string(), remedy: refusal.remedy() }
     }
 }
 

@@ -16,10 +16,6 @@ pub struct HttpOptions {
     pub connections: usize,
     /// Requests at a time that boot machines, run commands or move files. One more is answered 503.
     pub requests: usize,
-    /// Size of a JSON body.
-    pub body_limit_bytes: u64,
-    /// Size of a file that goes into a guest.
-    pub file_limit_bytes: u64,
     /// How long a client may take to send the head of a request, and be silent between two requests.
     pub head_timeout: Duration,
     /// How long it may take to send a JSON body.
@@ -28,6 +24,9 @@ pub struct HttpOptions {
     pub stall_timeout: Duration,
     /// How long a file may take in all.
     pub transfer_timeout: Duration,
+    /// How long a stream of events is silent at most: then it has a comment, by which both sides see that the other is
+    /// still there.
+    pub comment_interval: Duration,
 }
 
 impl Default for HttpOptions {
@@ -36,12 +35,11 @@ impl Default for HttpOptions {
             token: None,
             connections: 512,
             requests: 256,
-            body_limit_bytes: 1 << 20,
-            file_limit_bytes: 1 << 30,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
             transfer_timeout: Duration::from_secs(600),
+            comment_interval: Duration::from_secs(15),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use virtmark_model::FailureClass;
 
 /// A request that was not carried out.
 #[derive(Debug, Error)]
@@ -111,6 +112,14 @@ impl Refusal {
             }
             Self::UnsupportedMediaType { wanted, .. } => format!("send the header `Content-Type: {wanted}`"),
             Self::UriTooLong { .. } => "send a shorter one".into(),
+        }
+    }
+
+    /// The class of the failure of a machine; `None` for the others.
+    pub(super) fn class(&self) -> Option<FailureClass> {
+        match self {
+            Self::Core(error) => error.class(),
+            _ => None,
         }
     }
 

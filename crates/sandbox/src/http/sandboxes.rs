@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use virtmark_hypervisor::Cancel;
 
-use super::blocking::{Lane, Unclaimed};
+use super::blocking::{Lane, Unclaimed, Waiting};
 use super::body::AnswerBody;
 use super::dispatch::{Answer, Call, Shared, answer, json_answer, json_bytes};
 use super::refusal::Refusal;
@@ -29,7 +30,10 @@ pub(super) async fn snapshot_restore(shared: &Arc<Shared>, mut call: Call<'_>) -
 
 pub(super) async fn exec(shared: &Arc<Shared>, mut call: Call<'_>) -> Result<Answer, Refusal> {
     let request: ExecRequest = call.json(shared).await?;
-    done(shared, Lane::Work, "a command", move |service| service.exec(request)).await
+    let cancel = Cancel::new();
+    // Dropped with this future when the client goes away.
+    let _waiting = Waiting(cancel.clone());
+    done(shared, Lane::Work, "a command", move |service| service.exec_unless(request, &cancel)).await
 }
 
 pub(super) async fn destroy(shared: &Arc<Shared>, mut call: Call<'_>) -> Result<Answer, Refusal> {

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::timeout;
+use virtmark_hypervisor::Cancel;
 
-use super::blocking::{Lane, finished};
+use super::blocking::{Lane, Waiting, finished};
 use super::body::{AnswerBody, Piece};
 use super::dispatch::{Answer, Call, Failure, Shared, answer, json_bytes};
 use super::refusal::Refusal;
@@ -21,26 +23,39 @@ const EVENTS: usize = 8;
 /// How long a failure of a command that has written nothing can still be the status of the answer; later it is an
 /// event.
 const BEGIN_TIME: Duration = Duration::from_millis(200);
+/// How often a command whose client takes nothing looks whether it is given up.
+const CHECK: Duration = Duration::from_millis(100);
+/// So many looks later its last events are given up too.
+const LAST_CHECKS: u32 = 10;
 const CONTENT_TYPE: &str = "text/event-stream";
 
 pub(super) async fn exec(shared: &Arc<Shared>, mut call: Call<'_>) -> Result<Answer, Refusal> {
     let request: ExecRequest = call.json(shared).await?;
     let (pieces, mut receiver) = channel(EVENTS);
     let status_is_sent = Arc::new(AtomicBool::new(false));
-    let mut events = Events { pieces, status_is_sent: status_is_sent.clone(), is_empty: true };
+    let cancel = Cancel::new();
+    let waiting = Waiting(cancel.clone());
+    let mut events = Events {
+        pieces,
+        status_is_sent: status_is_sent.clone(),
+        is_empty: true,
+        runtime: shared.runtime.clone(),
+        cancel: cancel.clone(),
+        checks_left: LAST_CHECKS,
+    };
     let service = shared.service.clone();
     let job = shared.pool.start(Lane::Work, move || {
-        let outcome = service.exec_stream(request, &mut |event| events.output(&event));
+        let outcome = service.exec_stream(request, &cancel, &mut |event| events.output(&event));
         events.end(outcome)
     })?;
-    match timeout(BEGIN_TIME, receiver.recv()).await {
-        Ok(Some(first @ Piece::Data(_))) => {
-            return Ok(answer(CONTENT_TYPE, AnswerBody::stream(first, receiver)));
-        }
-        Err(_) if !status_is_sent.swap(true, Ordering::AcqRel) => {
-            return Ok(answer(CONTENT_TYPE, AnswerBody::stream(None, receiver)));
-        }
-        _ => {}
+    let begun = match timeout(BEGIN_TIME, receiver.recv()).await {
+        Ok(Some(first @ Piece::Data(_))) => Some(Some(first)),
+        Err(_) if !status_is_sent.swap(true, Ordering::AcqRel) => Some(None),
+        _ => None,
+    };
+    if let Some(first) = begun {
+        let interval = shared.options.comment_interval;
+        return Ok(answer(CONTENT_TYPE, AnswerBody::events(first, receiver, interval, waiting)));
     }
     match finished(job, "a command").await? {
         Some(refusal) => Err(refusal),
@@ -54,6 +69,10 @@ struct Events {
     /// Set by whoever is first: the answer when it starts, the command when its failure becomes the status.
     status_is_sent: Arc<AtomicBool>,
     is_empty: bool,
+    runtime: Handle,
+    cancel: Cancel,
+    /// Looks at a client that takes nothing, once the command is given up.
+    checks_left: u32,
 }
 
 impl Events {
@@ -76,12 +95,12 @@ impl Events {
         };
         if let Some(refusal) = refusal {
             if self.is_empty && !self.status_is_sent.swap(true, Ordering::AcqRel) {
-                let _ = self.pieces.blocking_send(Piece::Broken);
+                let _ = self.hand_over(Piece::Broken);
                 return Some(refusal);
             }
             let _ = self.send("error", &Failure::from(&refusal));
         }
-        let _ = self.pieces.blocking_send(Piece::End);
+        let _ = self.hand_over(Piece::End);
         None
     }
 
@@ -91,9 +110,24 @@ impl Events {
         // JSON has no line breaks outside of its strings, and none unescaped inside of them.
         let event = [b"event: ", name.as_bytes(), b"\ndata: ", &data, b"\n\n"].concat();
         self.is_empty = false;
-        match self.pieces.blocking_send(Piece::Data(Bytes::from(event))) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+        self.hand_over(Piece::Data(Bytes::from(event)))
+    }
+
+    fn hand_over(&mut self, piece: Piece) -> ControlFlow<()> {
+        loop {
+            let place = async { timeout(CHECK, self.pieces.reserve()).await };
+            match self.runtime.block_on(place) {
+                Ok(Ok(place)) => {
+                    place.send(piece);
+                    return ControlFlow::Continue(());
+                }
+                Ok(Err(_)) => return ControlFlow::Break(()),
+                Err(_) if self.cancel.is_cancelled() => match self.checks_left.checked_sub(1) {
+                    Some(left) => self.checks_left = left,
+                    None => return ControlFlow::Break(()),
+                },
+                Err(_) => {}
+            }
         }
     }
 }

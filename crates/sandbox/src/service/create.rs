@@ -60,6 +60,7 @@ impl Core {
         let wishes = Wishes { env, metadata, life: self.life(timeout_s)? };
         let slot = self.admission.reserve(Needs { sandboxes: 1, ..Needs::default() })?;
         let started = self.start(start.unwrap_or(self.options.start), &shape, slot, &mut watch);
+        let started = started.map_err(|error| self.unless_cut(error));
         let started = started.inspect_err(|error| self.count_failure(error))?;
         self.move_in(started, shape, wishes, None, watch)
     }
@@ -83,9 +84,10 @@ impl Core {
         let needs = Needs { sandboxes: 1, ..shape.needs() };
         let reservation = self.room(needs)?;
         let id = new_id()?;
+        let _start = self.starting.begin(&id)?;
         watch.mark("admit");
         let machine = self.go_on(kept.snapshot(), &shape, &id, &mut watch).map_err(|error| {
-            let error = of_restore(&snapshot_id, &error);
+            let error = self.unless_cut(of_restore(&snapshot_id, &error));
             self.count_failure(&error);
             error
         })?;
@@ -130,6 +132,7 @@ impl Core {
     ) -> Result<Started> {
         reservation.join(self.room(shape.needs())?);
         let id = new_id()?;
+        let _start = self.starting.begin(&id)?;
         watch.mark("admit");
         let (start, machine, origin) = match kind {
             StartKind::Cold => {
@@ -193,6 +196,8 @@ impl Core {
             }
             match self.go_on(found.kept.snapshot(), shape, id, watch) {
                 Ok(machine) => return Ok((machine, found.kept)),
+                // Not the template's fault, but that of the end of the service.
+                Err(_) if self.starting.is_closed() => return Err(Error::Draining),
                 Err(error) if !was_spoilt && TEMPLATE_FAULTS.contains(&error.class()) => {
                     was_spoilt = true;
                     self.templates.spoil(&subject, found.kept, &error.to_string())?;
@@ -205,13 +210,14 @@ impl Core {
     /// Boots a guest, has it run a command, and keeps it. The room for it is that of the sandbox which needs it.
     fn make_template(&self, shape: &Shape, directory: &std::path::Path) -> Result<Snapshot> {
         let id = new_id()?;
+        let _start = self.starting.begin(&id)?;
         let make = || -> Result<Snapshot, PlatformError> {
             let mut machine = self.boot(shape, &id, &mut Stopwatch::start())?;
             warm_up(&*machine, self.options.ready_timeout)?;
             let (snapshot, _) = machine.snapshot(directory).map_err(|error| machine.explain(error))?;
             Ok(snapshot)
         };
-        let made = make().map_err(|error| Error::of_create(&error))?;
+        let made = make().map_err(|error| self.unless_cut(Error::of_create(&error)))?;
         self.counters.template_made();
         Ok(made)
     }
@@ -301,6 +307,11 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// What a failure to start means: once the service ends machines that start, that it ends.
+    fn unless_cut(&self, error: Error) -> Error {
+        if self.starting.is_closed() { Error::Draining } else { error }
     }
 
     fn count_failure(&self, error: &Error) {

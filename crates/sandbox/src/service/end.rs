@@ -61,16 +61,15 @@ impl Core {
 
     pub(super) fn inspect(&self, id: &SandboxId) -> Result<SandboxInfo> {
         let sandbox = self.sandbox(id)?;
-        let usage = {
-            let holdings = sandbox.holdings();
-            let usage = holdings.as_ref().and_then(|held| held.machine.usage().ok()).unwrap_or_default();
-            SandboxUsage {
-                cpu_ns: usage.cpu_ns,
-                rss_bytes: usage.rss_bytes,
-                pss_bytes: usage.pss_bytes,
-                private_bytes: usage.private_bytes,
-                disk_bytes: usage.disk_bytes,
-            }
+        // While somebody is busy with its machine, with a snapshot say, nothing is known of that and nobody waits for it.
+        let usage = sandbox.try_holdings().and_then(|held| held.as_ref()?.machine.usage().ok());
+        let usage = usage.unwrap_or_default();
+        let usage = SandboxUsage {
+            cpu_ns: usage.cpu_ns,
+            rss_bytes: usage.rss_bytes,
+            pss_bytes: usage.pss_bytes,
+            private_bytes: usage.private_bytes,
+            disk_bytes: usage.disk_bytes,
         };
         Ok(info(&sandbox, Some(usage)))
     }
@@ -81,8 +80,8 @@ impl Core {
         while !*stopped {
             drop(stopped);
             for sandbox in self.everybody() {
-                // One that somebody is busy with, with a snapshot say, is looked at again next time.
-                if Instant::now() >= sandbox.expires && sandbox.try_holdings().is_some() {
+                // One that somebody is busy with, with a snapshot say, is looked at again next time; it takes no more work.
+                if sandbox.is_over() && sandbox.try_holdings().is_some() {
                     self.end(&sandbox, Gone::Expired);
                 } else if let Some(end) = died(&sandbox) {
                     self.end(&sandbox, end);
@@ -109,8 +108,9 @@ impl Core {
         drop(warm);
         *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.stopping.notify_all();
-        // A guest that is just starting finds no house to move into; it answers, or its own time limit passes.
-        self.gate.wait_idle(Instant::now() + self.options.ready_timeout + CUT_GRACE);
+        let last = Instant::now() + CUT_GRACE;
+        self.starting.cut(last);
+        self.gate.wait_idle(last);
     }
 
     /// Ends every sandbox, several at a time.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use virtmark_hypervisor::{Command, Error as PlatformError, ExecStatus, OutputStream};
+use virtmark_hypervisor::{Cancel, Command, Error as PlatformError, ExecStatus, OutputStream};
 
 use super::Core;
 use crate::api::{Encoding, ExecAnswer, ExecEnd, ExecRequest, StreamData, StreamEvent};
@@ -19,12 +19,12 @@ const TIMED_OUT: i32 = 124;
 const SIGNALED: i32 = 128;
 
 impl Core {
-    pub(super) fn exec(&self, request: ExecRequest) -> Result<ExecAnswer> {
+    pub(super) fn exec(&self, request: ExecRequest, cancel: &Cancel) -> Result<ExecAnswer> {
         let started = Instant::now();
         let _pass = self.gate.enter(Work::Use)?;
         let sandbox = self.sandbox(&request.sandbox_id)?;
-        let _running = sandbox.begin_exec(self.options.max_execs)?;
-        let (command, encoding) = self.command(&sandbox, request)?;
+        let _running = sandbox.begin_exec(self.options.max_execs, cancel)?;
+        let (command, encoding) = self.command(&sandbox, request, cancel)?;
         let output = sandbox.link.exec(&command).map_err(|error| self.failed(&sandbox, error))?;
         let (exit_code, timed_out) = exit(output.status);
         let (stdout_kept, stderr_kept) = (output.stdout.len() as u64, output.stderr.len() as u64);
@@ -47,13 +47,14 @@ impl Core {
     pub(super) fn exec_stream(
         &self,
         request: ExecRequest,
+        cancel: &Cancel,
         event: &mut dyn FnMut(StreamEvent) -> ControlFlow<()>,
     ) -> Result<ExecEnd> {
         let started = Instant::now();
         let _pass = self.gate.enter(Work::Use)?;
         let sandbox = self.sandbox(&request.sandbox_id)?;
-        let _running = sandbox.begin_exec(self.options.max_execs)?;
-        let (command, encoding) = self.command(&sandbox, request)?;
+        let _running = sandbox.begin_exec(self.options.max_execs, cancel)?;
+        let (command, encoding) = self.command(&sandbox, request, cancel)?;
         let failed = |error| self.failed(&sandbox, error);
         let mut handle = sandbox.link.spawn(&command).map_err(failed)?;
         let (mut stdout, mut stderr) = (Pieces::new(encoding), Pieces::new(encoding));
@@ -84,7 +85,12 @@ impl Core {
         Ok(ExecEnd { exit_code, duration_ns, timed_out })
     }
 
-    fn command(&self, sandbox: &Sandbox, request: ExecRequest) -> Result<(Command, Encoding)> {
+    fn command(
+        &self,
+        sandbox: &Sandbox,
+        request: ExecRequest,
+        cancel: &Cancel,
+    ) -> Result<(Command, Encoding)> {
         let ExecRequest { cmd, timeout_ms, stdin, env, encoding, .. } = request;
         let most = self.options.max_exec_timeout;
         let timeout = match timeout_ms.map(Duration::from_millis) {
@@ -108,6 +114,7 @@ impl Core {
             stdin: stdin.into_bytes(),
             timeout: Some(timeout),
             output_limit_bytes: self.options.max_output_bytes,
+            cancel: Some(cancel.clone()),
             ..Command::shell(String::from(cmd))
         };
         Ok((command, encoding.unwrap_or_default()))
@@ -118,6 +125,9 @@ impl Core {
         if let Some(end) = sandbox.end() {
             return gone(sandbox.id(), &end);
         }
+        if let PlatformError::Cancelled { request, .. } = error {
+            return Error::ClientGone { request, reason: "it did not wait for the end".into() };
+        }
         let explained = match &*sandbox.holdings() {
             Some(holdings) => holdings.machine.explain(error),
             // Destroyed since; its end is on record.
@@ -126,15 +136,14 @@ impl Core {
         if let Some(end) = sandbox.end() {
             return gone(sandbox.id(), &end);
         }
-        let message = explained.to_string();
+        let (class, message) = (explained.class(), explained.to_string());
         match explained {
             PlatformError::AgentRefused { .. } => Error::GuestRefused { message },
             PlatformError::Timeout { .. } | PlatformError::GuestSilent { .. } => {
-                Error::GuestTimeout { message }
+                Error::GuestTimeout { class, message }
             }
             PlatformError::Io { .. } => Error::Internal { action: "reach the guest".into(), reason: message },
-            fatal => {
-                let class = fatal.class();
+            _ => {
                 self.end(sandbox, Gone::Failed { class, message: message.clone() });
                 Error::SandboxFailed { sandbox: sandbox.id().clone(), class, message }
             }
@@ -142,14 +151,30 @@ impl Core {
     }
 }
 
+/// As a shell tells it; and whether the time limit passed.
 fn exit(status: ExecStatus) -> (i32, bool) {
     match status {
         ExecStatus::Exited(code) => (code, false),
-        ExecStatus::Signaled(signal) => (SIGNALED + signal, false),
+        // Whoever has the guest may say any number.
+        ExecStatus::Signaled(signal) => (SIGNALED.saturating_add(signal), false),
         ExecStatus::TimedOut => (TIMED_OUT, true),
     }
 }
 
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_is_that_of_a_shell_whatever_the_guest_says() {
+        assert_eq!(exit(ExecStatus::Exited(3)), (3, false));
+        assert_eq!(exit(ExecStatus::Signaled(9)), (137, false));
+        assert_eq!(exit(ExecStatus::TimedOut), (124, true));
+        assert_eq!(exit(ExecStatus::Signaled(i32::MAX)), (i32::MAX, false));
+        assert_eq!(exit(ExecStatus::Signaled(i32::MIN)), (i32::MIN + 128, false));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use virtmark_hypervisor::Error as PlatformError;
+use virtmark_hypervisor::{Cancel, Error as PlatformError};
 
 use super::Core;
 use crate::api::{FileRead, GuestPath, SandboxId};
@@ -27,7 +27,7 @@ impl Core {
         }
         self.check_size(path, size)?;
         let sandbox = self.sandbox(id)?;
-        let _running = sandbox.begin_exec(self.options.max_execs)?;
+        let _running = sandbox.begin_exec(self.options.max_execs, &Cancel::new())?;
         let mut source = Source { inner: source, failed: None };
         let put = sandbox.link.put(&mut source, size, path.as_str(), mode);
         if let Some(reason) = source.failed {
@@ -44,7 +44,7 @@ impl Core {
     ) -> Result<FileRead> {
         let _pass = self.gate.enter(Work::Use)?;
         let sandbox = self.sandbox(id)?;
-        let _running = sandbox.begin_exec(self.options.max_execs)?;
+        let _running = sandbox.begin_exec(self.options.max_execs, &Cancel::new())?;
         let limit_bytes = self.options.max_file_bytes;
         let mut target = Target { inner: target, bytes: 0, limit_bytes, failed: None };
         let mode = sandbox.link.get(path.as_str(), &mut target);

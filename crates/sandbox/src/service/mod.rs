@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use virtmark_hypervisor::{Capability, Hypervisor};
+use virtmark_hypervisor::{Cancel, Capability, Hypervisor};
 
 use crate::admission::Admission;
 use crate::api::{
@@ -29,9 +29,10 @@ use crate::metrics::Counters;
 use crate::pool::Pool;
 use crate::sandbox::{Sandbox, gone};
 use crate::snapshots::Snapshots;
+use crate::starting::Starting;
 use crate::state::StateDir;
 use crate::templates::Templates;
-use crate::{Error, Images, Metrics, Options, Result};
+use crate::{Error, Gone, Images, Metrics, Options, Result};
 
 /// How many ended sandboxes are remembered by name.
 const GONE_LIMIT: usize = 10_000;
@@ -54,6 +55,7 @@ pub(crate) struct Core {
     house: Mutex<House>,
     pool: Pool,
     snapshots: Snapshots,
+    starting: Starting,
     templates: Templates,
     stopped: Mutex<bool>,
     stopping: Condvar,
@@ -101,17 +103,23 @@ impl Service {
 
     /// Runs a command to its end. Its own failure, and its time limit, are answers.
     pub fn exec(&self, request: ExecRequest) -> Result<ExecAnswer> {
-        self.counted(self.core.exec(request))
+        self.exec_unless(request, &Cancel::new())
     }
 
-    /// Runs a command and hands over its output while it runs. It is killed when `event` breaks, which is noticed with
-    /// the next piece of its output; the result is then [`Error::ClientGone`].
+    /// As [`exec`](Self::exec), and kills the command when it is given up; the result is then [`Error::ClientGone`].
+    pub fn exec_unless(&self, request: ExecRequest, cancel: &Cancel) -> Result<ExecAnswer> {
+        self.counted(self.core.exec(request, cancel))
+    }
+
+    /// Runs a command and hands over its output while it runs. It is killed when it is given up, or when `event` breaks;
+    /// the result is then [`Error::ClientGone`].
     pub fn exec_stream(
         &self,
         request: ExecRequest,
+        cancel: &Cancel,
         event: &mut dyn FnMut(StreamEvent) -> ControlFlow<()>,
     ) -> Result<ExecEnd> {
-        self.counted(self.core.exec_stream(request, event))
+        self.counted(self.core.exec_stream(request, cancel, event))
     }
 
     /// Destroys a sandbox with everything that runs in it. Doing it again is no error.
@@ -186,8 +194,8 @@ impl Service {
         self.core.counters.rejected(code);
     }
 
-    /// Takes no more work, gives commands `patience` to end, then ends them, and destroys all machines. Snapshots and
-    /// templates stay. Calling it again waits for the same end.
+    /// Takes no more work, gives commands and starts `patience` to end, then ends them, and destroys all machines.
+    /// Snapshots and templates stay. Calling it again waits for the same end.
     pub fn drain(&self, patience: Duration) {
         self.core.drain(Instant::now() + patience);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -240,6 +248,7 @@ impl Core {
             }),
             pool: Pool::new(options.warm),
             snapshots: Snapshots::open(state.snapshots(), &hypervisor, &options.notice)?,
+            starting: Starting::default(),
             templates: Templates::open(state.templates(), &hypervisor, &options)?,
             stopped: Mutex::default(),
             stopping: Condvar::new(),
@@ -256,6 +265,8 @@ impl Core {
     fn sandbox(&self, id: &SandboxId) -> Result<Arc<Sandbox>> {
         let house = self.house();
         match (house.sandboxes.get(id), house.gone.end_of(id)) {
+            // The reaper is on its way.
+            (Some(sandbox), _) if sandbox.is_over() => Err(gone(id, &Gone::Expired)),
             (Some(sandbox), _) => Ok(Arc::clone(sandbox)),
             (None, Some(end)) => Err(gone(id, end)),
             (None, None) => Err(Error::SandboxUnknown(id.clone())),
@@ -280,6 +291,7 @@ impl Core {
             start: self.options.start,
             sandboxes: self.house().sandboxes.len() as u64,
             ready_warm: self.pool.ready() as u64,
+            confinement: self.options.confinement.clone(),
         }
     }
 

@@ -92,7 +92,7 @@ fn of_snapshot(error: &PlatformError) -> Error {
     match (error.class(), error.to_string()) {
         (FailureClass::DiskFull, message) => Error::StorageFull { message },
         (FailureClass::Unsupported, message) => Error::Unsupported { message },
-        (FailureClass::Timeout, message) => Error::GuestTimeout { message },
+        (class @ FailureClass::Timeout, message) => Error::GuestTimeout { class, message },
         (_, reason) => Error::Internal { action: "take a snapshot".into(), reason },
     }
 }

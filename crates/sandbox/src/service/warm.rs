@@ -26,6 +26,7 @@ impl Core {
         let Some(mut warm) = self.pool.take(&subject) else { return Ok(Err(slot)) };
         watch.mark("admit");
         loop {
+            let _start = self.starting.begin(&warm.id)?;
             match wake(&mut warm, watch) {
                 Ok(()) => {
                     let Warm { id, machine, origin, mut reservation, .. } = warm;
@@ -48,7 +49,7 @@ impl Core {
             match self.make_warm() {
                 Ok(warm) => self.pool.put(warm),
                 Err(error) => {
-                    if !matches!(error, Error::Capacity { .. }) {
+                    if !matches!(error, Error::Capacity { .. }) && !self.starting.is_closed() {
                         self.counters.warm_lost();
                         self.options.notice.tell(&format!("cannot make a warm machine: {error}"));
                     }
@@ -82,6 +83,7 @@ impl Core {
         let subject = shape.subject(self.hypervisor.facts(), &self.options);
         let reservation = self.admission.reserve(shape.needs())?;
         let id = new_id()?;
+        let _start = self.starting.begin(&id)?;
         let (mut machine, origin) = self.start_from_template(&shape, &id, &mut Stopwatch::start())?;
         let mut settle = || -> Result<(), PlatformError> {
             warm_up(&*machine, self.options.ready_timeout)?;

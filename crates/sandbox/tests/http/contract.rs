@@ -64,6 +64,9 @@ fn health_metrics_and_the_document_are_there() {
     house.create();
     let health = get(house.address, "/healthz").json();
     assert_eq!((&health["status"], &health["hypervisor"]["name"]), (&json!("ok"), &json!("fake")));
+    assert_eq!(health["confinement"], Value::Null);
+    let confined = House::with(|options| options.confinement = Some(json!({ "seccomp": true })), |_| {});
+    assert_eq!(get(confined.address, "/healthz").json()["confinement"], json!({ "seccomp": true }));
     let document = get(house.address, "/openapi.json").json();
     assert_eq!(document["openapi"], "3.1.0");
     assert_eq!(

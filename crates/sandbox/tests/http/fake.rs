@@ -10,8 +10,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use virtmark_hypervisor::{
-    BootImage, Capabilities, Command, Error, ExecHandle, ExecStatus, GuestClock, GuestFacts, GuestLink,
-    Hypervisor, Identity, Machine, MachineSpec, MachineState, OutputChunk, OutputStream, Program,
+    BootImage, Cancel, Capabilities, Command, Error, ExecHandle, ExecStatus, GuestClock, GuestFacts,
+    GuestLink, Hypervisor, Identity, Machine, MachineSpec, MachineState, OutputChunk, OutputStream, Program,
     ResourceUse, Result, Snapshot, StopMode, Usage,
 };
 use virtmark_model::{Accelerator, HypervisorFacts, ImageFacts, Timeline};
@@ -33,7 +33,12 @@ pub(crate) struct Behaviour {
     pub(crate) held: AtomicBool,
     /// Starts panic while this is set.
     pub(crate) panics: AtomicBool,
+    /// What starts fail with, while there is something.
+    pub(crate) fault: Mutex<Option<Fault>>,
 }
+
+/// The failure of a machine of this name.
+pub(crate) type Fault = fn(String) -> Error;
 
 /// The platform.
 pub(crate) struct Fake {
@@ -103,6 +108,9 @@ impl Machine for FakeMachine {
         assert!(!self.guest.behaviour.panics.load(Ordering::SeqCst), "on purpose");
         while self.guest.behaviour.held.load(Ordering::SeqCst) {
             sleep(Duration::from_millis(1));
+        }
+        if let Some(fault) = *self.guest.behaviour.fault.lock().unwrap() {
+            return Err(fault(self.guest.name.clone()));
         }
         self.state = MachineState::Running;
         Ok(Timeline::default())
@@ -202,7 +210,8 @@ impl GuestLink for Link {
         };
         self.0.behaviour.commands.fetch_add(1, Ordering::SeqCst);
         let deadline = command.timeout.map(|limit| Instant::now() + limit);
-        Ok(Box::new(Running { guest: self.0.clone(), output: Some(output), act, deadline, killed: false }))
+        let (guest, cancel) = (self.0.clone(), command.cancel.clone());
+        Ok(Box::new(Running { guest, output: Some(output), act, deadline, cancel, killed: false }))
     }
 
     fn put(&self, source: &mut dyn Read, size: u64, path: &str, mode: u32) -> Result<()> {
@@ -263,6 +272,7 @@ struct Running {
     output: Option<Vec<u8>>,
     act: Act,
     deadline: Option<Instant>,
+    cancel: Option<Cancel>,
     killed: bool,
 }
 
@@ -274,6 +284,10 @@ impl Running {
     fn is_over(&self) -> Result<bool> {
         if self.guest.gone.load(Ordering::SeqCst) {
             return Err(self.guest.lost());
+        }
+        if self.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
+            let (machine, request) = (self.guest.name.clone(), "a command".into());
+            return Err(Error::Cancelled { machine, request });
         }
         Ok(self.killed || self.timed_out() || matches!(self.act, Act::Exit(_)))
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Reply, connect, post, request};
+use crate::client::{Reply, connect, get, post, request};
 use crate::house::{House, eventually};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -84,6 +84,64 @@ fn a_client_that_goes_away_ends_its_command() {
     drop(client);
     eventually("it has ended", || house.behaviour.commands.load(Ordering::SeqCst) == 0);
     house.assert_works();
+}
+
+#[test]
+fn a_silent_command_ends_with_its_client_too() {
+    let house = House::new();
+    let id = house.create();
+    for path in ["/exec/stream", "/exec"] {
+        let body = json!({ "sandbox_id": id, "cmd": "sleep" }).to_string();
+        let mut client = connect(house.address);
+        client.write_all(&request("POST", path, &[JSON], body.as_bytes())).unwrap();
+        eventually("it runs", || house.behaviour.commands.load(Ordering::SeqCst) == 1);
+        if path == "/exec/stream" {
+            // Its head, which means that it is past the time in which a failure is a status.
+            client.read_exact(&mut [0; 12]).unwrap();
+        }
+        let left = Instant::now();
+        drop(client);
+        eventually("it has ended", || house.behaviour.commands.load(Ordering::SeqCst) == 0);
+        assert!(left.elapsed() < Duration::from_secs(1), "{path}: {:?}", left.elapsed());
+    }
+    let text = String::from_utf8(get(house.address, "/metrics").body).unwrap();
+    assert!(text.contains("virtmark_rejected_total{code=\"client_gone\"} 2\n"), "{text}");
+    house.assert_works();
+}
+
+#[test]
+fn a_quiet_stream_has_comments_and_its_events_are_whole() {
+    let house = House::with(|_| {}, |http| http.comment_interval = Duration::from_millis(20));
+    let id = house.create();
+    let body = json!({ "sandbox_id": id, "cmd": "sleep", "timeout_ms": 500 });
+    let reply = post(house.address, "/exec/stream", &body);
+    let text = String::from_utf8(reply.body).unwrap();
+    let (comments, events): (Vec<_>, Vec<_>) =
+        text.split_terminator("\n\n").partition(|block| block.starts_with(':'));
+    assert!((2..=25).contains(&comments.len()), "{text}");
+    assert_eq!(events.len(), 1, "{text}");
+    assert!(events[0].starts_with("event: exit\ndata: {\"exit_code\":124,"), "{text}");
+}
+
+#[test]
+fn the_end_of_the_service_waits_for_no_client_that_takes_nothing() {
+    let mut house = House::new();
+    let id = house.create();
+    let body = json!({ "sandbox_id": id, "cmd": "flood" }).to_string();
+    let mut client = connect(house.address);
+    client.write_all(&request("POST", "/exec/stream", &[JSON], body.as_bytes())).unwrap();
+    let pieces = || house.behaviour.pieces.load(Ordering::SeqCst);
+    eventually("it is held back", || {
+        let before = pieces();
+        sleep(Duration::from_millis(200));
+        before > 0 && pieces() == before
+    });
+    let server = house.server.take().unwrap();
+    let began = Instant::now();
+    server.shutdown(Duration::ZERO);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(house.machines(), 0);
+    drop(client);
 }
 
 #[test]

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use virtmark_host::process::{Spawn, describe_exit};
+use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::*;
 use virtmark_model::{Accelerator, HypervisorFacts, ImageFacts, Stopwatch, Timeline};
 use virtmark_sandbox::api::ImageName;
@@ -26,6 +28,12 @@ pub struct Shared {
     /// Hostnames given, in order.
     pub identities: Mutex<Vec<String>>,
     pub boot_ms: AtomicU64,
+    /// Where boots start a process of the machine's name, and wait for its end.
+    pub vmm: Mutex<Option<Arc<RunDir>>>,
+    /// Commands that were held so far.
+    pub held: AtomicU32,
+    /// Snapshots wait while this is set.
+    pub snapshots_wait: AtomicBool,
     /// What the next snapshots fail with.
     pub snapshot_faults: Mutex<Vec<Error>>,
     /// What the next restores fail with.
@@ -38,30 +46,24 @@ pub struct Shared {
 pub struct Body {
     name: String,
     state: Mutex<(MachineState, bool)>,
-    changed: Condvar,
 }
 
 impl Body {
     /// It ends by itself.
     pub fn die(&self) {
         *self.state.lock().unwrap() = (MachineState::Stopped, true);
-        self.changed.notify_all();
     }
 
     fn set(&self, state: MachineState) {
         self.state.lock().unwrap().0 = state;
-        self.changed.notify_all();
     }
 
     fn state(&self) -> MachineState {
         self.state.lock().unwrap().0
     }
 
-    fn wait_gone(&self) {
-        let ended = |state: &mut (MachineState, bool)| {
-            !matches!(state.0, MachineState::Stopped | MachineState::Destroyed)
-        };
-        drop(self.changed.wait_while(self.state.lock().unwrap(), ended).unwrap());
+    fn is_gone(&self) -> bool {
+        matches!(self.state(), MachineState::Stopped | MachineState::Destroyed)
     }
 }
 
@@ -101,8 +103,7 @@ impl World {
     }
 
     fn machine(&self, name: &str, state: MachineState) -> FakeMachine {
-        let body =
-            Arc::new(Body { name: name.into(), state: Mutex::new((state, false)), changed: Condvar::new() });
+        let body = Arc::new(Body { name: name.into(), state: Mutex::new((state, false)) });
         let mut alive = self.0.alive.lock().unwrap();
         assert!(alive.insert(name.into(), body.clone()).is_none(), "{name} is alive already");
         self.0.most_alive.fetch_max(alive.len() as u32, Ordering::SeqCst);
@@ -167,6 +168,13 @@ impl Machine for FakeMachine {
         self.world.0.boots.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(self.world.0.boot_ms.load(Ordering::SeqCst)));
         trip(&self.world.0.boot_faults)?;
+        let vmm = self.world.0.vmm.lock().unwrap().clone();
+        if let Some(run_dir) = vmm {
+            let mut spawn = Spawn::new(&*self.body.name, "sleep");
+            spawn.arg("60");
+            let status = describe_exit(spawn.start(&run_dir)?.wait());
+            return Err(Error::VmmExited { machine: self.body.name.clone(), status, output: String::new() });
+        }
         self.body.set(MachineState::Running);
         Ok(phases(&["firmware_kernel", "init", "connect"]))
     }
@@ -204,6 +212,9 @@ impl Machine for FakeMachine {
     }
 
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)> {
+        while self.world.0.snapshots_wait.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         trip(&self.world.0.snapshot_faults)?;
         std::fs::create_dir(directory).unwrap();
         std::fs::write(directory.join("memory"), "x").unwrap();
@@ -252,7 +263,14 @@ impl GuestLink for Link {
             "both" => vec![(OutputStream::Stdout, "out".into()), (OutputStream::Stderr, "err".into())],
             "endless" => vec![(OutputStream::Stdout, "x".into()); 1000],
             "hold" => {
-                self.body.wait_gone();
+                self.world.0.held.fetch_add(1, Ordering::SeqCst);
+                while !self.body.is_gone() {
+                    if command.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
+                        let (machine, request) = (self.body.name.clone(), "a command".into());
+                        return Err(Error::Cancelled { machine, request });
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 return Err(lost(&self.body.name));
             }
             "panic" => {

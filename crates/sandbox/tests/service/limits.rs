@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use virtmark_hypervisor::Cancel;
 use virtmark_sandbox::Error;
 use virtmark_sandbox::api::*;
 
@@ -105,14 +106,14 @@ fn commands_answer_in_the_words_of_a_shell() {
 
     let mut text = String::new();
     let request = ExecRequest { env: env(&[("B", "2")]), ..command(&id, "env") };
-    let end = service.exec_stream(request, &mut |event| {
+    let end = service.exec_stream(request, &Cancel::new(), &mut |event| {
         let StreamEvent::Stdout(piece) = event else { panic!("env writes to standard output") };
         text.push_str(&piece.data);
         ControlFlow::Continue(())
     });
     assert_eq!((text.as_str(), end.unwrap().exit_code), ("A=1\nB=2\n", 0));
     let mut pieces = 0;
-    let gone = service.exec_stream(command(&id, "endless"), &mut |_| {
+    let gone = service.exec_stream(command(&id, "endless"), &Cancel::new(), &mut |_| {
         pieces += 1;
         ControlFlow::Break(())
     });

@@ -1,6 +1,7 @@
 //! What clients are answered.
 
 use serde_json::{Map, Value, json};
+use virtmark_model::FailureClass;
 
 use super::schema;
 
@@ -178,15 +179,23 @@ fn health() -> Value {
         "start": { "type": "string", "enum": ["cold", "template", "warm"] },
         "sandboxes": count("How many there are."),
         "ready_warm": count("Warm machines that wait."),
+        "confinement": {
+            "description": "What locks the sandboxes' VMMs in, as plain facts; null for nothing.",
+        },
     }))
 }
 
 fn error() -> Value {
-    let error = object(json!({
+    let mut error = object(json!({
         "code": { "type": "string", "pattern": "^[a-z][a-z_]*$", "description": "Stable, for programs." },
         "message": { "type": "string", "description": "What was attempted, on what, and why it failed." },
         "remedy": { "type": "string", "description": "What to do." },
     }));
+    error["properties"]["class"] = json!({
+        "type": "string",
+        "enum": FailureClass::ALL,
+        "description": "How a measurement counts it; only of machines that failed.",
+    });
     let mut schema = object(json!({ "error": error }));
     schema["examples"] = json!([{
         "error": {

@@ -99,7 +99,8 @@ fn description(operation: Operation) -> Description {
             body: Some(of_json("ExecRequest")),
             answer: Some(of_events()),
             answer_description: "Server-sent events: `stdout` and `stderr` with {\"data\": text}, at the end `exit` \
-                with {exit_code, duration_ns, timed_out}, or `error` with {code, message, remedy}.",
+                with {exit_code, duration_ns, timed_out}, or `error` with {code, class?, message, remedy}. A quiet \
+                stream has comments.",
             errors: &[404, 408, 409, 410, 413, 415, 422, 429, 504],
             ..plain
         },

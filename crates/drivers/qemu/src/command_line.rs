@@ -50,18 +50,18 @@ pub(crate) struct DiskFile {
 }
 
 impl DiskFile {
-    fn arguments(self, arguments: &mut Arguments, node: &str, below: Option<&str>) {
+    fn arguments(self, arguments: &mut Arguments, (node, options): (&str, &str), below: Option<&str>) {
         // No lock: a frozen overlay would keep that of a writer, although nothing is written to it any more, and who may
         // write which file is decided here.
-        // A set of one descriptor, with the same number, which no other set has.
+        // A set of one descriptor, with the same number, which no other set has, and the name of its node.
         let Self { fd, format } = self;
-        arguments.option("-add-fd", format!("fd={fd},set={fd}"));
+        arguments.option("-add-fd", format!("fd={fd},set={fd},opaque={node}"));
         let backing = match (format, below) {
             (Format::Raw, _) | (_, None) => String::new(),
             (Format::Qcow2, Some(below)) => format!(",backing={below}"),
         };
         let blockdev = format!(
-            "driver={},node-name={node}{backing},file.driver=file,file.locking=off,file.filename=/dev/fdset/{fd}",
+            "driver={},node-name={node},{options}{backing},file.driver=file,file.locking=off,file.filename=/dev/fdset/{fd}",
             format.as_str()
         );
         arguments.option("-blockdev", blockdev);
@@ -139,10 +139,10 @@ impl CommandLine<'_> {
             let mut below = None;
             for (number, file) in files.layers.iter().enumerate() {
                 let name = lower_node(&node, number);
-                file.arguments(arguments, &format!("{name},read-only=on"), below.as_deref());
+                file.arguments(arguments, (&name, "read-only=on"), below.as_deref());
                 below = Some(name);
             }
-            files.top.arguments(arguments, &format!("{node},discard=unmap"), below.as_deref());
+            files.top.arguments(arguments, (&node, "discard=unmap"), below.as_deref());
             arguments.option(
                 "-device",
                 format!(
@@ -292,7 +292,7 @@ mod tests {
         let line = line_with(Memory::Anonymous, false, 1, std::slice::from_ref(&disk));
         assert!(line.contains(" virtmark.modules=virtio_blk workload_duration=15 "), "{line}");
         let blockdev = "driver=raw,node-name=disk-data,discard=unmap,file.driver=file,file.locking=off,file.filename=/dev/fdset/7 ";
-        assert!(line.contains("-add-fd fd=7,set=7 ") && line.contains(blockdev), "{line}");
+        assert!(line.contains("-add-fd fd=7,set=7,opaque=disk-data ") && line.contains(blockdev), "{line}");
         assert!(line.contains("serial=data,disable-legacy=on,vectors=0"), "{line}");
         let line = line_with(Memory::Anonymous, false, 2, &[disk]);
         assert!(!line.contains("vectors="), "{line}");

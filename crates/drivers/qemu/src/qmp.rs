@@ -100,9 +100,14 @@ impl Qmp {
         self.answer("getfd", timeout).map(drop)
     }
 
-    /// Adds a descriptor to a new set, and gives the path by which QEMU opens it.
-    pub(crate) fn add_to_set(&mut self, fd: BorrowedFd<'_>, timeout: Duration) -> Result<String, QmpError> {
-        self.send("add-fd", json!({}), Some(fd))?;
+    /// Adds a descriptor to a new set, which is known by `word` too, and gives the path by which QEMU opens it.
+    pub(crate) fn add_to_set(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        word: &str,
+        timeout: Duration,
+    ) -> Result<String, QmpError> {
+        self.send("add-fd", json!({ "opaque": word }), Some(fd))?;
         let answer = self.answer("add-fd", timeout)?;
         match answer["fdset-id"].as_u64() {
             Some(set) => Ok(format!("/dev/fdset/{set}")),

@@ -13,9 +13,6 @@ use crate::command_line::node_name;
 use crate::disks::Layer;
 use crate::qmp::QmpError;
 
-/// What the path of a file starts with that QEMU was handed open, before the number of its set.
-const FD_SET: &str = "/dev/fdset/";
-
 /// How long the control connection is kept from others while a disk is put into one file.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -39,7 +36,7 @@ impl Vm {
         let disk = &self.disks[number];
         let node = node_name(&disk.name);
         let (old, new) = (disk.top_node(&node), disk.next_node(&node));
-        let added = self.qmp().add_to_set(overlay.file.as_fd(), QMP_TIMEOUT);
+        let added = self.qmp().add_to_set(overlay.file.as_fd(), &new, QMP_TIMEOUT);
         let file = added.map_err(|error| self.qmp_error(&error))?;
         let blockdev = json!({
             "driver": overlay.format.as_str(), "node-name": new, "discard": "unmap",
@@ -87,15 +84,13 @@ impl Vm {
 
     /// Has QEMU close the files of nodes that nothing is over any more: open, they would keep their space.
     fn close_nodes(&mut self, nodes: &[String]) -> Result<()> {
-        let known = self.command("query-named-block-nodes", json!({ "flat": true }))?;
+        let sets = self.command("query-fdsets", json!({}))?;
         // The uppermost first: each holds the one below it.
         for node in nodes.iter().rev() {
             self.command("blockdev-del", json!({ "node-name": node }))?;
-            let found = known.as_array().into_iter().flatten().find(|found| found["node-name"] == **node);
-            let file =
-                found.and_then(|found| found["file"].as_str()).and_then(|file| file.strip_prefix(FD_SET));
-            if let Some(set) = file.and_then(|set| set.parse::<u64>().ok()) {
-                self.command("remove-fd", json!({ "fdset-id": set }))?;
+            let set = sets.as_array().into_iter().flatten().find(|set| set["fds"][0]["opaque"] == **node);
+            if let Some(set) = set {
+                self.command("remove-fd", json!({ "fdset-id": set["fdset-id"] }))?;
             }
         }
         Ok(())

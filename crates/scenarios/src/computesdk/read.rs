@@ -12,6 +12,9 @@ use super::ComputeSdkError;
 use super::file::{Iteration, Ms, Ramp, ResultEntry, ResultFile};
 use crate::tti::{METRIC, Mode, SCENARIO};
 
+/// Times of a file are below this, which is 31 years; larger ones are none, and their sums would not fit.
+const LIMIT_MS: f64 = 1e12;
+
 /// A run for each entry of a result file.
 ///
 /// The environment has only what the file says, and the provider as the platform's name. The configuration says that the
@@ -31,8 +34,12 @@ pub fn from_json(bytes: &[u8]) -> Result<Vec<(Run, Vec<Sample>)>, ComputeSdkErro
     })?;
     let read = |(position, entry): (usize, &ResultEntry)| {
         let mode = mode(position, entry)?;
+        let stagger_ns = match entry.stagger_delay_ms {
+            Some(Ms(ms)) => nanoseconds(ms, || format!("results[{position}].staggerDelayMs"))?,
+            None => 0,
+        };
         let samples = samples(position, entry, mode)?;
-        Ok((run(&file, entry, mode, started_at, position), samples))
+        Ok((run(&file, entry, mode, stagger_ns, started_at, position), samples))
     };
     file.results.iter().enumerate().map(read).collect()
 }
@@ -52,7 +59,14 @@ fn mode(position: usize, entry: &ResultEntry) -> Result<Mode, ComputeSdkError> {
     }
 }
 
-fn run(file: &ResultFile, entry: &ResultEntry, mode: Mode, started_at: Timestamp, position: usize) -> Run {
+fn run(
+    file: &ResultFile,
+    entry: &ResultEntry,
+    mode: Mode,
+    stagger_ns: u64,
+    started_at: Timestamp,
+    position: usize,
+) -> Run {
     let word = |name: &str| file.environment.get(name).and_then(Value::as_str);
     let own = |name: &str| entry.virtmark.as_ref().and_then(|own| own.get(name));
     let accelerator = own("accelerator").and_then(|value| serde_json::from_value(value.clone()).ok());
@@ -62,7 +76,7 @@ fn run(file: &ResultFile, entry: &ResultEntry, mode: Mode, started_at: Timestamp
         started_at,
         finished_at: None,
         status: RunStatus::Complete,
-        configuration: configuration(file, entry, mode),
+        configuration: configuration(file, entry, mode, stagger_ns),
         environment: Environment {
             host: HostFacts {
                 arch: word("arch").unwrap_or_default().into(),
@@ -81,7 +95,7 @@ fn run(file: &ResultFile, entry: &ResultEntry, mode: Mode, started_at: Timestamp
 }
 
 /// What the report reads, beside what the file says of itself.
-fn configuration(file: &ResultFile, entry: &ResultEntry, mode: Mode) -> Value {
+fn configuration(file: &ResultFile, entry: &ResultEntry, mode: Mode, stagger_ns: u64) -> Value {
     let mut configuration = json!({
         "imported": "computesdk",
         "file_version": file.version,
@@ -91,7 +105,7 @@ fn configuration(file: &ResultFile, entry: &ResultEntry, mode: Mode) -> Value {
         "mode": mode,
         "iterations": entry.iterations.len(),
         "concurrency": entry.concurrency.unwrap_or(1).max(1),
-        "stagger_ns": entry.stagger_delay_ms.map_or(0, |Ms(ms)| nanoseconds(ms)),
+        "stagger_ns": stagger_ns,
         "reported": {
             "summary": entry.summary,
             "compositeScore": entry.composite_score,
@@ -111,17 +125,20 @@ fn samples(position: usize, entry: &ResultEntry, mode: Mode) -> Result<Vec<Sampl
         let reason = entry.skip_reason.clone().unwrap_or_else(|| "the file does not say why".into());
         return Ok(vec![sample(0, 0, Outcome::Skipped { reason }, BTreeMap::new())]);
     }
-    let mut ramp = entry.ramp_profile.as_deref().unwrap_or_default().iter();
+    let mut ramp = entry.ramp_profile.as_deref().unwrap_or_default().iter().enumerate();
     let mut samples = Vec::new();
     for (number, iteration) in entry.iterations.iter().enumerate() {
         let outcome = outcome(position, number, iteration)?;
         let mut labels = BTreeMap::from([("machine".into(), format!("{}-{number}", entry.provider))]);
         let told = launch(&mut ramp, &outcome);
         let started_ns = match (mode, told, entry.stagger_delay_ms) {
-            (Mode::Staggered, Some(launched), _) => nanoseconds(launched),
+            (Mode::Staggered, Some((point, launched)), _) => {
+                nanoseconds(launched, || format!("results[{position}].rampProfile[{point}].launchedAt"))?
+            }
             (Mode::Staggered, None, Some(Ms(delay))) => {
                 labels.insert("launch".into(), "intended".into());
-                nanoseconds(delay * number as f64)
+                let place = || format!("results[{position}].staggerDelayMs times {number}");
+                nanoseconds(delay * number as f64, place)?
             }
             _ => 0,
         };
@@ -130,10 +147,10 @@ fn samples(position: usize, entry: &ResultEntry, mode: Mode) -> Result<Vec<Sampl
     Ok(samples)
 }
 
-/// When a success was launched: the profile has the successes, in the order of the iterations.
-fn launch(ramp: &mut std::slice::Iter<'_, Ramp>, outcome: &Outcome) -> Option<f64> {
+/// When a success was launched, and where the profile says so: it has the successes, in the order of the iterations.
+fn launch<'a>(ramp: &mut impl Iterator<Item = (usize, &'a Ramp)>, outcome: &Outcome) -> Option<(usize, f64)> {
     outcome.value()?;
-    Some(ramp.next()?.launched_at.0)
+    ramp.next().map(|(point, ramp)| (point, ramp.launched_at.0))
 }
 
 fn outcome(position: usize, number: usize, iteration: &Iteration) -> Result<Outcome, ComputeSdkError> {
@@ -146,10 +163,10 @@ fn outcome(position: usize, number: usize, iteration: &Iteration) -> Result<Outc
             let class = class.unwrap_or_else(|| class_of(error));
             Ok(Outcome::Failure { class, message: error.clone() })
         }
-        (_, Some(Ms(ms))) if ms.is_finite() && (0.0..1e12).contains(&ms) => {
-            Ok(Outcome::Success { value: nanoseconds(ms) as f64 })
+        (_, Some(Ms(ms))) => {
+            let value = nanoseconds(ms, || format!("{}.ttiMs", place()))? as f64;
+            Ok(Outcome::Success { value })
         }
-        (_, Some(Ms(ms))) => Err(damaged(format!("{}.ttiMs is {ms}, which is no time", place()))),
         (_, None) => Err(damaged(format!("{} has neither ttiMs nor error", place()))),
     }
 }
@@ -163,8 +180,12 @@ fn sample(seq: u64, started_ns: u64, outcome: Outcome, labels: BTreeMap<String, 
     Sample { seq, metric: METRIC.into(), unit: Unit::Ns, started_ns, outcome, phases: Vec::new(), labels }
 }
 
-fn nanoseconds(ms: f64) -> u64 {
-    (ms * 1e6).round() as u64
+/// A time that the file has at this place.
+fn nanoseconds(ms: f64, place: impl FnOnce() -> String) -> Result<u64, ComputeSdkError> {
+    if (0.0..LIMIT_MS).contains(&ms) {
+        return Ok((ms * 1e6).round() as u64);
+    }
+    Err(damaged(format!("{} is {ms}, which is no time", place())))
 }
 
 /// Tells the entries of one moment apart, the same in every import, so that a file is not taken in twice.

@@ -219,7 +219,7 @@ impl Column {
         })
     }
 
-    fn select(&self, rows: &[usize]) -> Self {
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
         match self {
             Self::Float(values) => Self::Float(rows.iter().map(|row| values[*row]).collect()),
             Self::Int(values) => Self::Int(rows.iter().map(|row| values[*row]).collect()),

@@ -133,6 +133,16 @@ pub enum Problem {
         /// The range, in words.
         expected: String,
     },
+    /// A parameter of the wrong type.
+    #[error("parameter {name:?} is of type {found}; {expected} is needed here")]
+    ParameterType {
+        /// The parameter.
+        name: String,
+        /// Its type.
+        found: Type,
+        /// What is needed.
+        expected: Type,
+    },
     /// The file cannot be read.
     #[error("cannot read the plan: {why}")]
     Read {

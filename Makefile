@@ -33,6 +33,14 @@ bench: setup build ## Boot real machines, time them, print tables and write an H
 bench-harness: setup build ## Compare a cold start with a bare qemu-system command line, alternating
 	$(CARGO) run --release --locked --package virtmark-driver-qemu --example bench_harness
 
+ROUNDS ?= 20
+
+.PHONY: bench-sandbox
+bench-sandbox: setup ## Hold sandboxes to their targets: starts, HTTP, memory, snapshots, bursts
+	@mkdir -p $(RESULTS)
+	$(CARGO) run --release --locked --package virtmark-sandbox --example bench_sandbox -- $(ROUNDS) \
+		> $(RESULTS)/bench-sandbox.json
+
 STORE := $(RESULTS)/vmm_metrics
 
 .PHONY: vmm-demo
@@ -77,9 +85,13 @@ test: setup lint ## All checks and all tests, real boots included
 		$(CARGO) test --workspace --locked -- --test-threads=1; \
 	fi
 
+CYCLES ?= 1000
+
 .PHONY: soak
-soak: setup build ## 200 boots in a row: none may fail
+soak: setup build ## 200 boots in a row, and 1,000 sandboxes of one service: none may fail or leave anything
 	$(VIRTMARK) tti --hypervisor qemu --iterations 200 --warmup 0 --timeout 30s > /dev/null
+	$(CARGO) run --release --locked --package virtmark-sandbox --example soak -- --cycles $(CYCLES) \
+		--virtmark $(VIRTMARK)
 
 .PHONY: clean
 clean: ## Remove what was built and measured

@@ -4,6 +4,7 @@
 //! it for any number of callers at once. `docs/plan.md` describes the file, the operations and the scheduling.
 
 mod batch;
+mod bench;
 mod builtin;
 mod executor;
 mod failure;
@@ -12,10 +13,12 @@ mod names;
 mod ops;
 mod plan;
 mod problem;
+pub mod reels;
 mod request;
 mod resp;
 
 pub use batch::{Batch, Column, MAX_ROWS, Scalar, Schema, Texts, Type};
+pub use bench::{BenchOptions, BenchReport, Measured, bench};
 pub use builtin::builtin_names;
 pub use executor::{DEFAULT_IO_THREADS, Executor, ExecutorOptions, Scheduler};
 pub use failure::{CallError, FailureClass, NodeFailure};

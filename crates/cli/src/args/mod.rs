@@ -5,6 +5,7 @@ mod endpoint;
 mod image;
 mod machine;
 mod pace;
+mod plan;
 mod record;
 mod results;
 mod scenario;
@@ -20,6 +21,9 @@ pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
 pub(crate) use pace::PaceArguments;
+pub(crate) use plan::{
+    PlanArguments, PlanBenchArguments, PlanCommand, PlanExecutorArguments, PlanRunArguments, RedisArguments,
+};
 pub(crate) use record::RecordArguments;
 pub(crate) use results::{
     DoctorArguments, ExportArguments, ExportFormat, ImportArguments, ImportFormat, RemoveArguments,
@@ -108,6 +112,8 @@ pub(crate) enum Command {
     Image(ImageArguments),
     /// Look into time-series stores, and measure what recording into one costs
     Series(SeriesArguments),
+    /// Run, check and bench the small plans of work that a sweep drives
+    Plan(PlanArguments),
     /// Print the completion script of a shell
     Completions(CompletionsArguments),
     /// Write the man pages to a directory
@@ -117,7 +123,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it looks at the host and the machines on it, or only at its own definition.
     pub(crate) fn touches_host(&self) -> bool {
-        !matches!(self, Self::Completions(_) | Self::Man(_))
+        !matches!(self, Self::Completions(_) | Self::Man(_) | Self::Plan(_))
     }
 }
 

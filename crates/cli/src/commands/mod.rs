@@ -8,6 +8,7 @@ pub(crate) mod image;
 pub(crate) mod import;
 pub(crate) mod lifecycle;
 pub(crate) mod man;
+pub(crate) mod plan;
 mod present;
 pub(crate) mod remove;
 pub(crate) mod report;

@@ -62,7 +62,7 @@ impl Default for ExecutorOptions {
 #[derive(Debug)]
 pub struct Executor {
     plan: Arc<Plan>,
-    scheduler: Scheduler,
+    options: ExecutorOptions,
     engine: Engine,
 }
 
@@ -86,7 +86,7 @@ impl Executor {
             }
             Scheduler::Async | Scheduler::Sync => Engine::Inline(inline::Inline::new(redis, cpu, io)),
         };
-        Ok(Self { plan, scheduler: options.scheduler, engine })
+        Ok(Self { plan, options: options.clone(), engine })
     }
 
     /// The plan it runs.
@@ -96,7 +96,17 @@ impl Executor {
 
     /// Whether nodes overlap.
     pub fn scheduler(&self) -> Scheduler {
-        self.scheduler
+        self.options.scheduler
+    }
+
+    /// How many nodes may calculate at the same time.
+    pub fn cpu_threads(&self) -> NonZeroUsize {
+        self.options.cpu_threads
+    }
+
+    /// How many nodes may wait at the same time.
+    pub fn io_threads(&self) -> NonZeroUsize {
+        self.options.io_threads
     }
 
     /// Runs the plan once, and returns when its result is there. The request must be one of the same plan.

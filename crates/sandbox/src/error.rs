@@ -149,6 +149,16 @@ pub enum Error {
     /// There is no such snapshot.
     #[error("there is no snapshot {0}")]
     SnapshotUnknown(SnapshotId),
+    /// The state directory belongs to another user.
+    #[error("cannot use the state directory {}: it belongs to the user {owner}, and the service runs as {own}", path.display())]
+    StateForeign {
+        /// Which.
+        path: PathBuf,
+        /// Whose it is, as a number.
+        owner: u32,
+        /// Who runs the service.
+        own: u32,
+    },
     /// Another service uses the state directory.
     #[error("cannot use the state directory {}: the service with the process id {pid} uses it", path.display())]
     StateInUse {
@@ -205,6 +215,7 @@ impl Error {
             Self::SnapshotDamaged { .. } => "snapshot_damaged",
             Self::SnapshotUnfit { .. } => "snapshot_unfit",
             Self::SnapshotUnknown(_) => "snapshot_unknown",
+            Self::StateForeign { .. } => "state_foreign",
             Self::StateInUse { .. } => "state_in_use",
             Self::StateOpen { .. } => "state_open",
             Self::StorageFull { .. } => "storage_full",
@@ -231,6 +242,7 @@ impl Error {
             Self::CreateFailed { class: FailureClass::OutOfMemory, .. } => 503,
             Self::CreateFailed { .. }
             | Self::Internal { .. }
+            | Self::StateForeign { .. }
             | Self::StateInUse { .. }
             | Self::StateOpen { .. } => 500,
             Self::Capacity { .. } | Self::Draining => 503,
@@ -264,6 +276,9 @@ impl Error {
                 "take a new snapshot, or ask the service's operator for what it was taken with"
             }
             Self::SnapshotUnknown(_) => "see GET /snapshot/list for those that there are",
+            Self::StateForeign { .. } => {
+                "run the service as its owner, or use another directory with --state"
+            }
             Self::StateInUse { .. } => "end the other service, or use another directory with --state",
             Self::StateOpen { .. } => "chmod 700 it, or use another directory with --state",
             Self::StorageFull { .. } => {

@@ -134,12 +134,17 @@ impl Drop for Kept {
     }
 }
 
-/// The directories in `parent`, with their names; those that are not whole are removed first.
+/// The directories in `parent`, with their names; those that are not whole are removed first. What is no directory was
+/// never ours, and stays.
 pub(crate) fn whole_ones(parent: &Path) -> Result<Vec<(String, PathBuf)>> {
     let failed = || Error::internal(format!("read {}", parent.display()));
     let mut whole = Vec::new();
     for entry in fs::read_dir(parent).map_err(failed())? {
-        let path = entry.map_err(failed())?.path();
+        let entry = entry.map_err(failed())?;
+        if !entry.file_type().map_err(failed())?.is_dir() {
+            continue;
+        }
+        let path = entry.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
         if path.join(META).exists() {
             whole.push((name, path));
@@ -219,8 +224,14 @@ mod tests {
             fs::create_dir(place.path().join(name)).unwrap();
             fs::write(place.path().join(name).join(file), "x").unwrap();
         }
+        // A stray file, and a way out of here.
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("precious"), "x").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), place.path().join("link")).unwrap();
+        fs::write(place.path().join("file"), "x").unwrap();
         let found = whole_ones(place.path()).unwrap();
         assert_eq!(found, [("whole".to_owned(), place.path().join("whole"))]);
+        assert!(elsewhere.path().join("precious").exists() && place.path().join("file").exists());
         assert!(!place.path().join("killed").exists() && !place.path().join("almost").exists());
     }
 }

@@ -2,11 +2,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::{Error, Result};
 
@@ -49,7 +50,9 @@ impl StateDir {
 /// An empty directory is made private; one with content may be somebody else's and is refused.
 fn make_private(path: &Path) -> Result<()> {
     let failed = || Error::internal(format!("look at the state directory {}", path.display()));
-    let mode = fs::metadata(path).map_err(failed())?.permissions().mode() & 0o777;
+    let found = fs::metadata(path).map_err(failed())?;
+    check_owner(path, found.uid(), geteuid().as_raw())?;
+    let mode = found.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
         return Ok(());
     }
@@ -57,6 +60,11 @@ fn make_private(path: &Path) -> Result<()> {
         return Err(Error::StateOpen { path: path.to_path_buf(), mode });
     }
     fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed())
+}
+
+/// Whoever owns the directory can change what the service restores from it.
+fn check_owner(path: &Path, owner: u32, own: u32) -> Result<()> {
+    if owner == own { Ok(()) } else { Err(Error::StateForeign { path: path.to_path_buf(), owner, own }) }
 }
 
 fn lock(directory: &Path) -> Result<File> {
@@ -105,6 +113,21 @@ mod tests {
         assert!(error.to_string().contains(&format!("process id {} uses it", std::process::id())), "{error}");
         drop(first);
         StateDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_belongs_to_somebody_else_is_refused() {
+        let path = Path::new("/state");
+        check_owner(path, 7, 7).unwrap();
+        // Not for root either: it would restore what another user wrote.
+        for (owner, own) in [(7, 0), (0, 7)] {
+            let error = check_owner(path, owner, own).unwrap_err();
+            assert_eq!(error.code(), "state_foreign");
+            assert!(
+                error.to_string().contains(&format!("user {owner}, and the service runs as {own}")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

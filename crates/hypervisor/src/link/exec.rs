@@ -42,6 +42,7 @@ pub(super) fn start(shared: &Arc<Shared>, command: &Command) -> Result<RunningCo
         return Err(cancelled(shared, &asked));
     }
     let mut pending = Pending::open(shared, asked)?;
+    shared.grant(pending.request, WINDOW_BYTES);
     let credit = shared.register_stdin(pending.request);
     let cancel = command.cancel.clone().map(|cancel| {
         let (shared, request) = (shared.clone(), pending.request);
@@ -132,7 +133,7 @@ impl RunningCommand {
                 // A chunk is far smaller than 4 GiB.
                 self.taken_bytes += chunk.data.len() as u32;
                 if self.taken_bytes >= WINDOW_BYTES / 2 {
-                    self.pending.send(&Request::Credit(std::mem::take(&mut self.taken_bytes)))?;
+                    self.pending.grant(std::mem::take(&mut self.taken_bytes))?;
                 }
                 return Ok(Some(chunk));
             }

@@ -54,6 +54,7 @@ pub(super) fn put(
 /// Copies a file of the guest into `target`; gives its permission bits.
 pub(super) fn get(shared: &Arc<Shared>, path: &str, target: &mut dyn Write) -> Result<u32> {
     let mut pending = Pending::open(shared, Asked::get(path))?;
+    shared.grant(pending.request, WINDOW_BYTES);
     pending.send(&Request::Get { path, window_bytes: WINDOW_BYTES })?;
     let action = || format!("copy {path} from {}", shared.machine);
     let (mut file_mode, mut crc32c, mut taken_bytes) = (0, 0, 0);
@@ -66,7 +67,7 @@ pub(super) fn get(shared: &Arc<Shared>, path: &str, target: &mut dyn Write) -> R
                 // A chunk is far smaller than 4 GiB.
                 taken_bytes += data.len() as u32;
                 if taken_bytes >= WINDOW_BYTES / 2 {
-                    pending.send(&Request::Credit(std::mem::take(&mut taken_bytes)))?;
+                    pending.grant(std::mem::take(&mut taken_bytes))?;
                 }
             }
             Answer::GetEnd { checksum } => {

@@ -107,6 +107,12 @@ impl Pending {
             .map_err(|failure| failure.into_error(&self.shared, &self.asked))
     }
 
+    /// Lets the agent send so much more content than the request itself did.
+    pub(super) fn grant(&mut self, bytes: u32) -> Result<()> {
+        self.shared.grant(self.request, bytes);
+        self.send(&Request::Credit(bytes))
+    }
+
     /// Waits for the next answer. One that says that the request failed is an error here, and ends it.
     pub(super) fn next(&mut self, timeout: Option<Duration>) -> Result<Answer> {
         let received = match timeout {

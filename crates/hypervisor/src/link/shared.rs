@@ -21,6 +21,9 @@ use super::pending::Answer;
 use super::{ConsoleTail, ReadyEvents};
 use crate::{Error, GuestFacts};
 
+/// How many answers without content one request may have; the longest has two.
+const WORDS: u32 = 16;
+
 /// How long the guest may take nothing of what is sent to it.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -55,6 +58,31 @@ struct Waiting {
     answers: Sender<Answer>,
     /// Where a thread that sends standard input waits.
     stdin_credit: Option<Sender<u32>>,
+    /// How much content the agent may still send.
+    granted_bytes: u64,
+    /// How many answers without content it may still send.
+    words_left: u32,
+}
+
+impl Waiting {
+    /// Whether the agent may send this. One that sends what nobody asked for is no agent of ours, and would fill the
+    /// host's memory.
+    fn allows(&mut self, answer: &Answer) -> bool {
+        let content_bytes = match answer {
+            Answer::Output(chunk) => chunk.data.len(),
+            Answer::GetData(data) => data.len(),
+            _ => 0,
+        };
+        if content_bytes == 0 {
+            self.words_left = self.words_left.saturating_sub(1);
+            return self.words_left > 0;
+        }
+        match self.granted_bytes.checked_sub(content_bytes as u64) {
+            Some(left) => self.granted_bytes = left,
+            None => return false,
+        }
+        true
+    }
 }
 
 /// Why a message was not sent.
@@ -141,8 +169,12 @@ impl Shared {
                 }
                 Ok(reply) => {
                     // Of a request that was given up, or whose receiver is about to say so.
-                    let waiting = state.waiting.get(&header.request);
+                    let waiting = state.waiting.get_mut(&header.request);
                     if let Some((waiting, answer)) = waiting.zip(Answer::of(reply)) {
+                        if !waiting.allows(&answer) {
+                            drop(state);
+                            return self.close("it sent more than it was asked for".into());
+                        }
                         let _ = waiting.answers.send(answer);
                     }
                     return;
@@ -204,8 +236,16 @@ impl Shared {
         if let Some(reason) = &state.closed {
             return Err(reason.clone());
         }
-        state.waiting.insert(request, Waiting { answers, stdin_credit: None });
+        let waiting = Waiting { answers, stdin_credit: None, granted_bytes: 0, words_left: WORDS };
+        state.waiting.insert(request, waiting);
         Ok((request, receiver))
+    }
+
+    /// Lets the agent send so much more content; to be called before it is told.
+    pub(super) fn grant(&self, request: u32, bytes: u32) {
+        if let Some(waiting) = self.state().waiting.get_mut(&request) {
+            waiting.granted_bytes += u64::from(bytes);
+        }
     }
 
     /// Makes room for the credit of a request's standard input. It ends with the request.

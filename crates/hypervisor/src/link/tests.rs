@@ -244,6 +244,54 @@ fn a_command_that_has_ended_cannot_be_given_up_any_more() {
 }
 
 #[test]
+fn an_agent_that_sends_more_than_was_asked_for_is_cut_off() {
+    let flood = |reply: Reply<'static>| {
+        let (link, mut peer) = pair();
+        peer.welcome();
+        let handle = link.spawn(&Command::shell("true")).unwrap();
+        let (_, request) = peer.next();
+        let mut frame = Vec::new();
+        encode(peer.session, request, &reply, &mut frame).unwrap();
+        let mut sent = 0;
+        // Nobody takes it; the line breaks.
+        while sent < 4 << 20 && peer.line.write_all(&frame).is_ok() {
+            sent += frame.len();
+        }
+        assert!(sent < 4 << 20, "{sent} bytes were taken");
+        drop(handle);
+        link.clock().unwrap_err().to_string()
+    };
+    for reply in [Reply::Stdout(&[7; 30_000]), Reply::Stdout(&[]), Reply::OutputEnd] {
+        let error = flood(reply);
+        assert!(error.contains("it sent more than it was asked for"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_taken_can_be_sent_again_without_end() {
+    let (link, mut peer) = pair();
+    peer.welcome();
+    let running = thread::spawn(move || {
+        (link.exec(&Command { output_limit_bytes: 0, ..Command::shell("true") }), link)
+    });
+    let (_, request) = peer.next();
+    let mut granted_bytes = 1 << 20;
+    for _ in 0..400 {
+        if granted_bytes < 30_000 {
+            let (credit, _) = peer.next();
+            let bytes = credit.trim_start_matches("Credit(").trim_end_matches(')');
+            granted_bytes += bytes.parse::<usize>().unwrap();
+        }
+        peer.send(peer.session, request, &Reply::Stdout(&[7; 30_000]));
+        granted_bytes -= 30_000;
+    }
+    peer.send(peer.session, request, &Reply::OutputEnd);
+    let resource_use = virtmark_protocol::ResourceUse::default();
+    peer.send(peer.session, request, &Reply::Exited { status: Status::Exited(0), resource_use });
+    assert_eq!(running.join().unwrap().0.unwrap().stdout_bytes, 400 * 30_000);
+}
+
+#[test]
 fn a_message_that_no_frame_can_hold_is_refused_and_harms_nothing() {
     let (link, mut peer) = pair();
     peer.welcome();

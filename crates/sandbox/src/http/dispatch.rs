@@ -155,7 +155,11 @@ async fn handle(
 }
 
 fn authorize(shared: &Shared, parts: &Parts) -> Result<(), Refusal> {
-    let Some(token) = &shared.options.token else { return Ok(()) };
+    let Some(token) = &shared.options.token else {
+        // The address is a loopback one, which web pages of this host's users can reach too.
+        let is_meant = input::is_meant_for_loopback(&parts.uri, &parts.headers);
+        return if is_meant { Ok(()) } else { Err(Refusal::HostForeign) };
+    };
     let mut shown = parts.headers.get_all(AUTHORIZATION).iter();
     match (shown.next(), shown.next()) {
         (Some(shown), None) if token.is_shown_by(shown.as_bytes()) => Ok(()),

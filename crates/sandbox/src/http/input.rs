@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use hyper::HeaderMap;
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
+use hyper::http::uri::Authority;
+use hyper::{HeaderMap, Uri};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,6 +21,26 @@ const DRAIN_BYTES: u64 = 16 << 20;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 const JSON: &str = "application/json";
+
+/// Whether a request was meant for this host as a loopback service is reached: by an address or by `localhost`. A web
+/// page whose own name was made to lead here (DNS rebinding) asks by that name.
+pub(super) fn is_meant_for_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let authority = match (uri.authority(), hosts.next(), hosts.next()) {
+        (_, Some(_), Some(_)) => return false,
+        (Some(authority), ..) => Some(authority.clone()),
+        (None, Some(host), None) => match Authority::try_from(host.as_bytes()) {
+            Ok(authority) => Some(authority),
+            Err(_) => return false,
+        },
+        // HTTP/1.0; no browser speaks it.
+        (None, None, _) => None,
+    };
+    authority.is_none_or(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+    })
+}
 
 /// A segment of a path as the text that it encodes.
 pub(super) fn segment(encoded: &str) -> Result<String, Refusal> {
@@ -190,6 +212,27 @@ mod tests {
             prop_assert!(whole || decoded(&text).is_none());
             let _ = query(Some(&text), &["path"]);
         }
+    }
+
+    #[test]
+    fn a_service_on_loopback_is_asked_by_address_or_as_localhost() {
+        let meant = |uri: &str, hosts: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, host.parse().unwrap());
+            }
+            is_meant_for_loopback(&uri.parse().unwrap(), &headers)
+        };
+        for host in ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "[::1]:8080", "[::1]"] {
+            assert!(meant("/", &[host]), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example", "", "a b", "@"] {
+            assert!(!meant("/", &[host]), "{host}");
+        }
+        assert!(meant("/", &[]));
+        assert!(!meant("/", &["localhost", "localhost"]));
+        assert!(!meant("http://evil.example/", &["localhost"]));
+        assert!(meant("http://127.0.0.1:1/", &["localhost"]));
     }
 
     #[test]

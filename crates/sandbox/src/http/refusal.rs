@@ -20,6 +20,9 @@ pub(super) enum Refusal {
     /// The service refused.
     #[error(transparent)]
     Core(#[from] crate::Error),
+    /// The request was meant for a host of another name.
+    #[error("the request's Host is neither an address nor localhost")]
+    HostForeign,
     /// The service failed in a way nobody foresaw.
     #[error("the service failed while it worked on {0}; the cause is on its standard error")]
     Internal(String),
@@ -60,6 +63,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTooSlow(_) => "request_timeout",
             Self::Core(error) => error.code(),
+            Self::HostForeign => "host_foreign",
             Self::Internal(_) => "internal",
             Self::InvalidJson { .. } => "invalid_json",
             Self::LengthRequired => "length_required",
@@ -79,6 +83,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => 413,
             Self::BodyTooSlow(_) => 408,
             Self::Core(error) => error.status(),
+            Self::HostForeign => 403,
             Self::Internal(_) => 500,
             Self::LengthRequired => 411,
             Self::MethodNotAllowed { .. } => 405,
@@ -99,6 +104,10 @@ impl Refusal {
             }
             Self::BodyTooSlow(_) => "send the whole body at once".into(),
             Self::Core(error) => error.remedy().to_string(),
+            Self::HostForeign => {
+                "ask by the address, as in http://127.0.0.1:8080; a service with a token answers to any name"
+                    .into()
+            }
             Self::Internal(_) => "report it, with the output of the service".into(),
             Self::InvalidJson { .. } | Self::InvalidRequest(_) => {
                 "see GET /openapi.json for what is taken".into()

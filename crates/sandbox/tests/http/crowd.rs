@@ -60,7 +60,7 @@ fn whoever_finds_every_connection_taken_is_told_at_once_and_served_later() {
 fn a_body_that_drips_is_given_up() {
     let house = House::with(|_| {}, |http| http.body_timeout = Duration::from_millis(300));
     let mut stream = connect(house.address);
-    let head = b"POST /create HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+    let head = b"POST /create HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
         Content-Length: 100\r\n\r\n";
     stream.write_all(head).unwrap();
     let mut drip = stream.try_clone().unwrap();
@@ -147,7 +147,7 @@ fn the_end_does_not_wait_for_clients_that_want_nothing() {
     let mut house = House::new();
     let _silent = connect(house.address);
     let mut idle = connect(house.address);
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut status = [0; 12];
     idle.read_exact(&mut status).unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");

@@ -44,7 +44,7 @@ fn wrong_requests_for_files_are_told_so() {
     let missing = get(house.address, &target(&id, "path=/missing"));
     assert_eq!((missing.status, missing.code().as_str()), (404, "file_unknown"));
     let chunked = format!(
-        "PUT {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        "PUT {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
         target(&id, "path=/a")
     );
     let answer = exchange(house.address, chunked.as_bytes());

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use virtmark_sandbox::http::{HttpOptions, ServeError, Token};
 
-use crate::client::{ask, get};
+use crate::client::{Reply, ask, exchange, get};
 use crate::house::House;
 
 fn guarded() -> House {
@@ -36,6 +36,23 @@ fn only_the_whole_token_opens() {
     }
     let twice = [("Authorization", "Bearer s3cret"), ("Authorization", "Bearer s3cret")];
     assert_eq!(ask(house.address, "GET", "/sandboxes", &twice, b"").status, 401);
+}
+
+#[test]
+fn without_a_token_no_page_of_another_name_comes_in() {
+    let open = House::new();
+    let asked = |house: &House, target: &str, host: &str| {
+        let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        Reply::parse(&exchange(house.address, bytes.as_bytes())).unwrap().0
+    };
+    for host in ["localhost:80", "127.0.0.1", "[::1]:80"] {
+        assert_eq!(asked(&open, "/sandboxes", host).status, 200, "{host}");
+    }
+    let refused = asked(&open, "/sandboxes", "rebound.example");
+    assert_eq!((refused.status, refused.code().as_str()), (403, "host_foreign"));
+    assert_eq!(asked(&open, "/healthz", "rebound.example").status, 200);
+    // With a token any name will do: no page knows it.
+    assert_eq!(asked(&guarded(), "/sandboxes", "service.example").status, 401);
 }
 
 #[test]

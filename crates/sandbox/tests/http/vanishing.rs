@@ -46,7 +46,7 @@ fn half_a_body_makes_nothing() {
     let house = House::new();
     let mut stream = connect(house.address);
     let head =
-        b"POST /create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{}";
+        b"POST /create HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{}";
     stream.write_all(head).unwrap();
     drop(stream);
     house.assert_works();

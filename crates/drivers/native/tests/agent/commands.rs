@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use virtmark_hypervisor::{Command, Error, ExecStatus, GuestLink, OutputStream};
+use virtmark_hypervisor::{Cancel, Command, Error, ExecStatus, GuestLink, OutputStream};
 
 use crate::support::{Agent, PATIENCE, eventually, is_alive};
 
@@ -208,6 +208,25 @@ fn a_handle_that_is_dropped_kills_its_command() {
     assert!(is_alive(&pid));
     drop(handle);
     eventually("it is dead", || !is_alive(&pid));
+}
+
+#[test]
+fn a_command_that_is_given_up_is_killed_however_silent_it_is() {
+    let agent = Agent::start();
+    let link = agent.ready_link();
+    let cancel = Cancel::new();
+    let command = Command { cancel: Some(cancel.clone()), ..Command::shell("echo $$; sleep 100") };
+    let mut handle = link.spawn(&command).unwrap();
+    let pid = String::from_utf8(handle.next_output().unwrap().unwrap().data).unwrap();
+    let waiting = std::thread::spawn(move || handle.next_output());
+    assert!(is_alive(&pid));
+    let asked = Instant::now();
+    cancel.cancel();
+    let error = waiting.join().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error}");
+    eventually("it is dead", || !is_alive(&pid));
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert_eq!(text(&link.exec(&Command::shell("echo on")).unwrap().stdout), "on\n");
 }
 
 #[test]

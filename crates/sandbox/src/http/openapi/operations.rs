@@ -36,7 +36,11 @@ pub(super) fn describe(operation: Operation, token: bool) -> Value {
     }
     let mut responses = Map::new();
     responses.insert(description.status.to_string(), answer);
-    let every: &[u16] = if token && !is_open { &[400, 401, 405, 500, 503] } else { &[400, 405, 500, 503] };
+    let every: &[u16] = match (is_open, token) {
+        (true, _) => &[400, 405, 500, 503],
+        (false, true) => &[400, 401, 405, 500, 503],
+        (false, false) => &[400, 403, 405, 500, 503],
+    };
     for status in every.iter().chain(description.errors) {
         responses.insert(status.to_string(), error(*status));
     }

@@ -1,10 +1,11 @@
 //! One QEMU process with its three connections: control, console, agent.
 
+mod end;
 mod freeze;
 mod memory;
 mod migrate;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -20,15 +21,15 @@ use virtmark_hypervisor::link::AgentLink;
 use virtmark_hypervisor::{BootImage, Error, GuestLink, Identity, MachineSpec, Result, allocated_bytes};
 use virtmark_model::{Accelerator, Stopwatch};
 
+use self::end::{control_error, death};
 use crate::boot::BootPlan;
 use crate::command_line::{CommandLine, DiskFile, DiskFiles, Memory, Sockets};
 use crate::confinement::{Confinement, Files};
 use crate::console::Console;
 use crate::discover::Program;
 use crate::disks::{self, Layer, MachineDisk};
-use crate::failure::Death;
 use crate::observe::QemuProbe;
-use crate::qmp::{Qmp, QmpError};
+use crate::qmp::Qmp;
 
 /// How long QEMU may take for anything that does not depend on the guest.
 pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -318,64 +319,6 @@ impl Vm {
         Ok(())
     }
 
-    /// Why the guest has not answered: QEMU ended, the guest panicked, or neither.
-    fn why_silent(&self, timeout: Duration) -> Error {
-        self.why_dead().unwrap_or_else(|| Error::GuestSilent {
-            machine: self.name.clone(),
-            timeout,
-            console: self.console.tail(),
-        })
-    }
-
-    /// Why the guest will never answer again, if that is so: QEMU ended, or the guest panicked.
-    fn why_dead(&self) -> Option<Error> {
-        let observed = self.console.observed();
-        (observed.panicked || observed.closed || !self.runs()).then(|| self.exit_error())
-    }
-
-    /// As [`why_dead`](Self::why_dead), for a machine whose agent is gone: its other connections may close a moment
-    /// later.
-    pub(crate) fn why_dying(&self) -> Option<Error> {
-        self.console.wait_closed(Instant::now() + EXIT_GRACE);
-        self.why_dead()
-    }
-
-    /// An error of a request, or the reason of a machine that is dying.
-    pub(crate) fn why_dying_of(&self, error: Error) -> Error {
-        match error {
-            Error::AgentLost { .. } | Error::Timeout { .. } => self.why_dying().unwrap_or(error),
-            other => other,
-        }
-    }
-
-    /// An error of the link, with the machine's own reason where it has one.
-    fn explained(&self, error: Error, timeout: Duration) -> Error {
-        match error {
-            Error::AgentLost { .. } | Error::GuestSilent { .. } => self.why_silent(timeout),
-            other => other,
-        }
-    }
-
-    /// The error for a process that ended by itself, or whose guest panicked.
-    pub(crate) fn exit_error(&self) -> Error {
-        // What explains the end is printed around the line that names it.
-        self.console.wait_closed(Instant::now() + EXIT_GRACE);
-        if self.console.observed().panicked {
-            return Error::GuestPanic { machine: self.name.clone(), console: self.console.tail() };
-        }
-        let status = self.wait_exit(EXIT_GRACE).map(describe_exit);
-        let status = status.unwrap_or_else(|| "it closed its connections".into());
-        let Self { accelerator, kernel, name, memory_bytes, cgroup, console, directory, .. } = self;
-        death(*accelerator, kernel, (name, *memory_bytes), cgroup.as_ref(), console, directory, status)
-    }
-
-    fn qmp_error(&self, error: &QmpError) -> Error {
-        match error {
-            QmpError::Closed => self.exit_error(),
-            other => control_error(&self.name, other),
-        }
-    }
-
     /// Kills the process if it still runs, and removes its files.
     pub(crate) fn remove(self, run_dir: &RunDir) -> Result<()> {
         self.link.close();
@@ -406,40 +349,6 @@ fn pass(disk: &MachineDisk, spawn: &mut Spawn) -> Result<DiskFiles> {
     };
     let layers = disk.layers.iter().map(&mut file).collect::<Result<_>>()?;
     Ok(DiskFiles { layers, top: file(&disk.top)? })
-}
-
-/// The error for a QEMU process that runs and does not do as it is told.
-fn control_error(machine: &str, error: &QmpError) -> Error {
-    let kind = match error {
-        QmpError::Silent { .. } => std::io::ErrorKind::TimedOut,
-        _ => std::io::ErrorKind::Other,
-    };
-    Error::io(format!("control the VMM of {machine}"))(std::io::Error::new(kind, error.to_string()))
-}
-
-/// The error for a QEMU process that ended although it should run.
-fn death(
-    accelerator: Accelerator,
-    kernel: &Path,
-    (machine, memory_bytes): (&str, u64),
-    cgroup: Option<&MachineCgroup>,
-    console: &Console,
-    directory: &Path,
-    status: String,
-) -> Error {
-    let over_limit = cgroup.filter(|cgroup| cgroup.oom_kills().is_some_and(|kills| kills > 0));
-    Death {
-        accelerator: accelerator.to_string(),
-        console: console.tail(),
-        directory,
-        kernel,
-        machine,
-        memory_bytes,
-        memory_limit_bytes: over_limit.map(|cgroup| cgroup.limits().memory_bytes),
-        status,
-        stderr: fs::read_to_string(directory.join("stderr")).unwrap_or_default(),
-    }
-    .classify()
 }
 
 /// Refuses a machine that is larger than the host: QEMU would start it, and the kernel kill something later.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Result;
 
-/// What the service may have grown by. It remembers the names of the last 10,000 sandboxes that are gone, at most
-/// some hundred bytes each; and its allocator does not give everything back.
+/// What the service may have grown by, in memory and in its files each. It remembers the names of the last 10,000 sandboxes that are gone, at most
+/// some hundred bytes each, and its run directory records each VMM; and its allocator does not give everything back.
 const GROWTH_BYTES: u64 = 1 << 20;
 
 /// Where cgroups of all versions are.
@@ -22,6 +22,8 @@ pub(crate) struct Footprint {
     threads: usize,
     processes: BTreeSet<u32>,
     files: BTreeSet<PathBuf>,
+    /// The sum of their lengths.
+    file_bytes: u64,
     cgroups: BTreeSet<PathBuf>,
     resident_bytes: u64,
 }
@@ -30,13 +32,19 @@ impl Footprint {
     /// That of the service `pid`, which keeps its files in `place`.
     pub(crate) fn of(pid: u32, place: &Path) -> Result<Self> {
         let mut files = BTreeSet::new();
-        walk(place, &mut |path| _ = files.insert(path.to_owned()))?;
+        let mut file_bytes = 0;
+        walk(place, &mut |path| {
+            // One that has gone since it was listed has no length.
+            file_bytes += fs::symlink_metadata(path).map_or(0, |metadata| metadata.len());
+            files.insert(path.to_owned());
+        })?;
         let usage = virtmark_host::process::usage(i32::try_from(pid)?);
         Ok(Self {
             descriptors: descriptors(pid)?,
             threads: fs::read_dir(format!("/proc/{pid}/task"))?.count(),
             processes: children(pid)?,
             files,
+            file_bytes,
             cgroups: cgroups(pid)?,
             resident_bytes: usage.ok_or("the service is gone")?.rss_bytes,
         })
@@ -64,9 +72,14 @@ impl Footprint {
                 left.push(format!("other {what}: {more:?} more, {fewer:?} fewer"));
             }
         }
-        if self.resident_bytes > before.resident_bytes + GROWTH_BYTES {
-            let grown = self.resident_bytes - before.resident_bytes;
-            left.push(format!("{grown} bytes of memory, more than {GROWTH_BYTES}"));
+        for (what, now, then) in [
+            ("memory", self.resident_bytes, before.resident_bytes),
+            ("files", self.file_bytes, before.file_bytes),
+        ] {
+            let grown = now.saturating_sub(then);
+            if grown > GROWTH_BYTES {
+                left.push(format!("{grown} bytes in {what}, more than {GROWTH_BYTES}"));
+            }
         }
         left
     }
@@ -76,11 +89,12 @@ impl fmt::Display for Footprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} descriptors, {} threads, {} processes, {} files, {} cgroups, {:.2} MiB resident",
+            "{} descriptors, {} threads, {} processes, {} files of {} bytes, {} cgroups, {:.2} MiB resident",
             self.descriptors.len(),
             self.threads,
             self.processes.len(),
             self.files.len(),
+            self.file_bytes,
             self.cgroups.len(),
             self.resident_bytes as f64 / 1_048_576.0
         )

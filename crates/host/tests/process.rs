@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use common::{eventually, pid_in, run_dir, runs};
 use rustix::event::{PollFd, PollFlags, poll};
-use virtmark_host::process::{ProcessError, Spawn, Stream, describe_exit, live_children};
+use virtmark_host::process::{
+    ProcessError, Spawn, Stream, describe_exit, kill_children_named, live_children,
+};
 
 fn shell(script: &str) -> Spawn {
     let mut spawn = Spawn::new("shell", "/bin/sh");
@@ -34,6 +36,25 @@ fn an_exit_is_waited_for_and_told() {
 
     let child = shell("kill -SEGV $$").start(&run_dir).unwrap();
     assert_eq!(child.wait().signal(), Some(11));
+}
+
+#[test]
+fn those_of_a_name_are_killed_and_no_others() {
+    let place = tempfile::tempdir().unwrap();
+    let run_dir = run_dir(place.path());
+    let start = |name: &str| {
+        let mut spawn = Spawn::new(name, "sleep");
+        spawn.arg("60");
+        spawn.start(&run_dir).unwrap()
+    };
+    let (one, two, other) = (start("one"), start("one"), start("one-more"));
+    assert_eq!(kill_children_named("on"), 0);
+    assert_eq!(kill_children_named("one"), 2);
+    assert_eq!((one.wait().signal(), two.wait().signal()), (Some(9), Some(9)));
+    assert_eq!(other.try_wait(), None);
+    assert_eq!(kill_children_named("one"), 0);
+    other.kill();
+    other.wait();
 }
 
 #[test]

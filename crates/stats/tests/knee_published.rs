@@ -136,11 +136,11 @@ fn published_law_of_the_ray_tracer_has_no_peak() {
     assert!(law.peak.reason().unwrap().contains("κ = 0"), "{:?}", law.peak);
 }
 
-/// Cisco's router benchmark as the tests of the Go package github.com/codahale/usl have it, from
-/// <https://www.vividcortex.com/resources/universal-scalability-law/>; the coefficients, the peak (35, rounded down) and
-/// the throughputs at 20 and 35 are what they expect.
+/// The data set in the tests of the Go package github.com/codahale/usl, from B. Schwartz, Practical Scalability Analysis
+/// with the Universal Scalability Law; the coefficients, the peak (35, rounded down) and the throughputs at 20 and 35 are
+/// what these tests expect.
 #[test]
-fn published_law_of_cisco_peaks_beyond_its_levels() {
+fn published_law_that_peaks_beyond_its_levels() {
     let throughput = [
         955.16, 1878.91, 2688.01, 3548.68, 4315.54, 5130.43, 5931.37, 6531.08, 7219.8, 7867.61, 8278.71,
         8646.7, 9047.84, 9426.55, 9645.37, 9897.24, 10097.6, 10240.5, 10532.39, 10798.52, 11151.43, 11518.63,

@@ -14,8 +14,8 @@ const FEWEST_LEVELS: usize = 4;
 
 /// The coefficients of X(N) = λN / (1 + σ(N − 1) + κN(N − 1)).
 ///
-/// Source: N. J. Gunther, Guerrilla Capacity Planning (2007), chapters 4 to 6; with λ fitted, A General Theory of
-/// Computational Scalability Based on Rational Functions, arXiv:0808.1431.
+/// Sources: N. J. Gunther, Guerrilla Capacity Planning (2007), and A General Theory of Computational Scalability Based on
+/// Rational Functions, arXiv:0808.1431.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Coefficients {
     /// λ: throughput of one request at a time, per second; above 0.

@@ -1,108 +1,57 @@
 //! Confined machines, as the host's kernel sees them.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
 use virtmark_host::process::{FIRST_USER, GROUP, live_children};
-use virtmark_host::rundir::{Roots, RunDir};
+use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::conformance::{Subject, Verdict, run};
-use virtmark_hypervisor::{BootImage, Command, Disk, Hypervisor, Machine, MachineSpec};
-use virtmark_image::{Store, TinyRecipe};
+use virtmark_hypervisor::{Command, Disk, Hypervisor, MachineSpec};
 use virtmark_model::{Accelerator, FailureClass};
 
-const MEMORY_BYTES: u64 = 128 << 20;
+use common::{Place, roots, start_to_be_killed};
 
-struct Place {
-    run_dir: Arc<RunDir>,
-    qemu: Qemu,
-    image: BootImage,
-    /// Last, as the run's directory is in it.
-    directory: tempfile::TempDir,
+fn confined(place: &Place, name: &str) -> MachineSpec {
+    MachineSpec { snapshots: false, confined: true, ..place.spec(name) }
 }
 
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
-        let store = Store::open(Store::default_dir().unwrap()).unwrap();
-        let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
-        let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}")).unwrap();
-        let image = BootImage::of(&image);
-        let run_dir = Arc::new(RunDir::create_in(roots(directory.path())).unwrap());
-        let options = QemuOptions {
-            program: None,
-            accelerator: AcceleratorChoice::Auto,
-            cache: store.dir().to_path_buf(),
-            vcpus: 1,
-        };
-        let qemu =
-            Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}")).unwrap();
-        Self { run_dir, qemu, image, directory }
+/// Fails where the VMM of this machine is less locked in than the driver says.
+fn check(place: &Place, name: &str) {
+    let pid = pid_of(name);
+    let facts = place.qemu.confinement();
+    assert_eq!(status(pid, "NoNewPrivs"), "1");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(status(pid, set), "0000000000000000", "{set}");
     }
-
-    fn spec(&self, name: &str) -> MachineSpec {
-        MachineSpec {
-            name: name.into(),
-            vcpus: 1,
-            memory_bytes: MEMORY_BYTES,
-            image: Some(self.image.clone()),
-            disks: Vec::new(),
-            kernel_arguments: Vec::new(),
-            snapshots: false,
-            confined: true,
-            ready_timeout: Duration::from_secs(60),
-        }
+    if facts.seccomp.holds {
+        assert_eq!(status(pid, "Seccomp"), "2");
     }
-
-    fn started(&self, spec: &MachineSpec) -> Box<dyn Machine> {
-        let (mut machine, _) = self.qemu.create(spec).unwrap();
-        machine.start().unwrap();
-        machine
+    if rustix::process::geteuid().is_root() && facts.unprivileged_user.holds {
+        let user = FIRST_USER + pid as u32;
+        assert_eq!(status(pid, "Uid"), format!("{user}\t{user}\t{user}\t{user}"));
+        assert_eq!(status(pid, "Gid"), format!("{GROUP}\t{GROUP}\t{GROUP}\t{GROUP}"));
+        if place.qemu.facts().accelerator == Some(Accelerator::Tcg) {
+            assert_eq!(status(pid, "Groups"), "");
+        }
+    } else {
+        eprintln!("skipped: a user of its own: {}", facts.unprivileged_user.detail);
     }
-
-    /// Fails where the VMM of this machine is less locked in than the driver says.
-    fn check(&self, name: &str) {
-        let pid = pid_of(name);
-        let facts = self.qemu.confinement();
-        assert_eq!(status(pid, "NoNewPrivs"), "1");
-        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-            assert_eq!(status(pid, set), "0000000000000000", "{set}");
-        }
-        if facts.seccomp.holds {
-            assert_eq!(status(pid, "Seccomp"), "2");
-        }
-        if rustix::process::geteuid().is_root() && facts.unprivileged_user.holds {
-            let user = FIRST_USER + pid as u32;
-            assert_eq!(status(pid, "Uid"), format!("{user}\t{user}\t{user}\t{user}"));
-            assert_eq!(status(pid, "Gid"), format!("{GROUP}\t{GROUP}\t{GROUP}\t{GROUP}"));
-            if self.qemu.facts().accelerator == Some(Accelerator::Tcg) {
-                assert_eq!(status(pid, "Groups"), "");
-            }
-        } else {
-            eprintln!("skipped: a user of its own: {}", facts.unprivileged_user.detail);
-        }
-        let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
-        let variables: Vec<_> = environment.split_terminator('\0').collect();
-        assert_eq!(variables, [format!("VIRTMARK_RUN_ID={}", self.run_dir.id())]);
-        let Ok(run) = self.run_dir.cgroups() else {
-            return eprintln!("skipped: a cgroup: {}", facts.cgroup.detail);
-        };
-        let cgroups = cgroups_of(pid, &self.run_dir);
-        assert!(!cgroups.is_empty());
-        let limits: Vec<u64> = cgroups.iter().flat_map(|cgroup| limits_in(cgroup)).collect();
-        assert_eq!(limits.len(), run.controllers().len(), "{cgroups:?}");
-    }
-}
-
-fn roots(place: &Path) -> Roots {
-    Roots::new(place.join("run"), [place.join("bulk")])
+    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let variables: Vec<_> = environment.split_terminator('\0').collect();
+    assert_eq!(variables, [format!("VIRTMARK_RUN_ID={}", place.run_dir.id())]);
+    let Ok(run) = place.run_dir.cgroups() else {
+        return eprintln!("skipped: a cgroup: {}", facts.cgroup.detail);
+    };
+    let cgroups = cgroups_of(pid, &place.run_dir);
+    assert!(!cgroups.is_empty());
+    let limits: Vec<u64> = cgroups.iter().flat_map(|cgroup| limits_in(cgroup)).collect();
+    assert_eq!(limits.len(), run.controllers().len(), "{cgroups:?}");
 }
 
 fn pid_of(name: &str) -> i32 {
@@ -162,9 +111,9 @@ fn real_confined_machines_boot_restore_and_are_locked_in() {
     for (name, measure) in place.qemu.confinement().measures() {
         eprintln!("{name}: {} ({})", measure.holds, measure.detail);
     }
-    let spec = MachineSpec { snapshots: true, ..place.spec("kept") };
+    let spec = MachineSpec { snapshots: true, ..confined(&place, "kept") };
     let mut kept = place.started(&spec);
-    place.check("kept");
+    check(&place, "kept");
     let guest = kept.guest().unwrap();
     assert!(guest.exec(&Command::shell("echo remembered > /tmp/note")).unwrap().success());
     let usage = kept.usage().unwrap();
@@ -181,8 +130,8 @@ fn real_confined_machines_boot_restore_and_are_locked_in() {
     let before = fs::read(directory.join("memory")).unwrap();
     let mut machines = vec![kept];
     for name in ["first", "second"] {
-        let (machine, _) = place.qemu.restore(&snapshot, &place.spec(name)).unwrap();
-        place.check(name);
+        let (machine, _) = place.qemu.restore(&snapshot, &confined(&place, name)).unwrap();
+        check(&place, name);
         let read =
             machine.guest().unwrap().exec(&Command::shell("cat /tmp/note; echo x > /tmp/other")).unwrap();
         assert_eq!(read.stdout, b"remembered\n");
@@ -210,8 +159,8 @@ fn real_confined_machines_boot_restore_and_are_locked_in() {
 fn real_a_confined_machine_writes_to_its_disk_and_nowhere_else() {
     let place = Place::new();
     let disks = vec![Disk { name: "data".into(), size_bytes: 8 << 20 }];
-    let machine = place.started(&MachineSpec { disks, ..place.spec("disk") });
-    place.check("disk");
+    let machine = place.started(&MachineSpec { disks, ..confined(&place, "disk") });
+    check(&place, "disk");
     let guest = machine.guest().unwrap();
     let wrote = guest
         .exec(&Command::shell("dd if=/dev/zero bs=1M count=4 | tr '\\0' v | dd of=/dev/vda bs=1M; sync"));
@@ -229,7 +178,7 @@ fn real_an_image_that_only_its_owner_may_read_boots() {
         fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).unwrap();
         *file = private;
     }
-    let machine = place.started(&place.spec("private"));
+    let machine = place.started(&confined(&place, "private"));
     assert!(machine.guest().unwrap().exec(&Command::shell("true")).unwrap().success());
 }
 
@@ -237,7 +186,7 @@ fn real_an_image_that_only_its_owner_may_read_boots() {
 #[test]
 fn real_a_vmm_killed_at_its_limit_is_out_of_memory() {
     let place = Place::new();
-    let machine = place.started(&place.spec("large"));
+    let machine = place.started(&confined(&place, "large"));
     let cgroups = match place.run_dir.cgroups() {
         Ok(run) if run.controllers().contains(&"memory") => cgroups_of(pid_of("large"), &place.run_dir),
         Ok(_) => return eprintln!("skipped: memory is not limited here"),
@@ -276,7 +225,7 @@ fn real_confined_machines_conform() {
     };
     let subject = Subject {
         hypervisor: &place.qemu,
-        spec: MachineSpec { snapshots: true, ..place.spec("") },
+        spec: MachineSpec { snapshots: true, ..confined(&place, "") },
         scratch: place.run_dir.bulk_dir("snapshots", 1 << 30).unwrap(),
         remains: &remains,
     };
@@ -290,15 +239,7 @@ fn real_confined_machines_conform() {
 #[test]
 fn real_nothing_of_a_confined_machine_outlives_a_killed_virtmark() {
     let place = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
-    let test = std::env::current_exe().unwrap();
-    // Cargo puts examples beside the directory of test programs, and builds them before tests.
-    let example = test.parent().unwrap().parent().unwrap().join("examples/confined");
-    let mut victim = Process::new(example);
-    victim.args([place.path().join("run"), place.path().join("bulk")]).stdout(Stdio::piped());
-    let mut victim = victim.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(victim.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let vmm: i32 = line.trim().parse().unwrap();
+    let (mut victim, vmm) = start_to_be_killed(place.path(), None);
     let started = fs::read_to_string(format!("/proc/{vmm}/stat")).unwrap();
     assert!(started.contains("qemu"), "{started}");
     let mut run = fs::read_dir(place.path().join("run")).unwrap().map(|entry| entry.unwrap().path());

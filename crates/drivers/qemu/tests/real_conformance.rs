@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::fs;
-use std::sync::Arc;
-use std::time::Duration;
+mod common;
 
-use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
+use std::fs;
+
 use virtmark_host::process::live_children;
-use virtmark_host::rundir::{Roots, RunDir};
+use virtmark_hypervisor::MachineSpec;
 use virtmark_hypervisor::conformance::{Subject, Verdict, run};
-use virtmark_hypervisor::{BootImage, MachineSpec};
-use virtmark_image::{Store, TinyRecipe};
+
+use common::Place;
 
 #[test]
 fn real_machines_conform() {
@@ -25,32 +24,9 @@ fn real_machines_with_two_cpus_conform() {
 }
 
 fn conform(vcpus: u32) {
-    let place = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
-    let store = Store::open(Store::default_dir().unwrap()).unwrap();
-    let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
-    let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}")).unwrap();
-    let image = BootImage::of(&image);
-    let run_dir = Arc::new(
-        RunDir::create_in(Roots::new(place.path().join("run"), [place.path().join("bulk")])).unwrap(),
-    );
-    let options = QemuOptions {
-        program: None,
-        accelerator: AcceleratorChoice::Auto,
-        cache: store.dir().to_path_buf(),
-        vcpus,
-    };
-    let qemu = Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}")).unwrap();
-    let spec = MachineSpec {
-        name: String::new(),
-        vcpus,
-        memory_bytes: 128 << 20,
-        image: Some(image),
-        disks: Vec::new(),
-        kernel_arguments: Vec::new(),
-        snapshots: true,
-        confined: false,
-        ready_timeout: Duration::from_secs(60),
-    };
+    let place = Place::with_vcpus(vcpus);
+    let Place { run_dir, qemu, .. } = &place;
+    let spec = MachineSpec { vcpus, ..place.spec("") };
     let remains = || {
         let files = fs::read_dir(run_dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let files =
@@ -60,7 +36,7 @@ fn conform(vcpus: u32) {
             .collect()
     };
     let scratch = run_dir.bulk_dir("snapshots", 1 << 30).unwrap();
-    let subject = Subject { hypervisor: &qemu, spec, scratch, remains: &remains };
+    let subject = Subject { hypervisor: qemu, spec, scratch, remains: &remains };
     let verdicts = run(&subject, &mut |name, verdict| eprintln!("{name}: {verdict}"));
     let failed: Vec<_> =
         verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Failed(_))).collect();

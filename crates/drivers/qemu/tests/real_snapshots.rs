@@ -1,89 +1,22 @@
 //! Bad days of snapshots, with real machines.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
-use std::sync::Arc;
+use std::process::Command as Process;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
 use virtmark_host::process::live_children;
-use virtmark_host::rundir::{Roots, RunDir};
-use virtmark_hypervisor::{BootImage, Command, Disk, Hypervisor, Machine, MachineSpec};
-use virtmark_image::{Store, TinyRecipe};
+use virtmark_hypervisor::{Command, Disk, Hypervisor, Machine, MachineSpec};
 use virtmark_model::FailureClass;
 
-struct Place {
-    run_dir: Arc<RunDir>,
-    qemu: Qemu,
-    image: BootImage,
-    /// Last, as the run's directory is in it.
-    directory: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
-        let store = Store::open(Store::default_dir().unwrap()).unwrap();
-        let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
-        let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}")).unwrap();
-        let image = BootImage::of(&image);
-        let run_dir = Arc::new(RunDir::create_in(roots(directory.path())).unwrap());
-        let options = QemuOptions {
-            program: None,
-            accelerator: AcceleratorChoice::Auto,
-            cache: store.dir().to_path_buf(),
-            vcpus: 1,
-        };
-        let qemu =
-            Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}")).unwrap();
-        Self { run_dir, qemu, image, directory }
-    }
-
-    fn spec(&self, name: &str) -> MachineSpec {
-        MachineSpec {
-            name: name.into(),
-            vcpus: 1,
-            memory_bytes: 128 << 20,
-            image: Some(self.image.clone()),
-            disks: Vec::new(),
-            kernel_arguments: Vec::new(),
-            snapshots: true,
-            confined: false,
-            ready_timeout: Duration::from_secs(60),
-        }
-    }
-
-    fn started(&self, spec: &MachineSpec) -> Box<dyn Machine> {
-        let (mut machine, _) = self.qemu.create(spec).unwrap();
-        machine.start().unwrap();
-        machine
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Processes and directories of machines that are not `machine`.
-    fn others_than(&self, machine: &str) -> Vec<String> {
-        let children = live_children().into_iter().map(|child| child.name);
-        let directories = fs::read_dir(self.run_dir.path()).unwrap();
-        let directories = directories
-            .map(|entry| entry.unwrap())
-            .filter(|entry| entry.file_type().unwrap().is_dir())
-            .map(|entry| entry.file_name().to_string_lossy().into_owned());
-        children.chain(directories).filter(|name| name != machine).collect()
-    }
-}
-
-fn roots(place: &Path) -> Roots {
-    Roots::new(place.join("run"), [place.join("bulk")])
-}
+use common::{Place, roots, start_to_be_killed};
 
 /// What a line prints in the guest, where it must succeed.
 fn run(machine: &dyn Machine, line: &str) -> String {
@@ -173,7 +106,7 @@ fn real_a_disk_kept_many_times_stays_shallow() {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let open = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
     let open: Vec<_> = open.filter(|path| path.to_string_lossy().contains("/data.")).collect();
-    let left: std::collections::BTreeSet<_> = open.iter().collect();
+    let left: BTreeSet<_> = open.iter().collect();
     assert!(left.len() <= depths[depths.len() - 1] + 1, "{left:?}");
 
     let expected = |last: usize| -> String {
@@ -224,19 +157,10 @@ fn real_memory_that_changed_between_two_restores_is_refused() {
 #[test]
 fn real_a_virtmark_killed_while_it_keeps_a_machine_leaves_no_snapshot() {
     let victims = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
-    let test = std::env::current_exe().unwrap();
-    // Cargo puts examples beside the directory of test programs, and builds them before tests.
-    let example = test.parent().unwrap().parent().unwrap().join("examples/keeper");
     let place = Place::new();
     let kept = place.path("kept");
     fs::create_dir(&kept).unwrap();
-    let mut victim = Process::new(example);
-    victim.args([victims.path().join("run"), victims.path().join("bulk"), kept.join("s")]);
-    let mut victim = victim.stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(victim.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "keeping\n");
-
+    let (mut victim, _) = start_to_be_killed(victims.path(), Some(&kept.join("s")));
     let pid = Pid::from_child(&victim);
     let deadline = Instant::now() + Duration::from_secs(60);
     let only_a_draft = || {

@@ -1,6 +1,8 @@
-//! A program with one confined machine, to be killed by the tests: boots it and waits for ever.
+//! A program with one machine, to be killed by the tests. Boots it, confined, and waits for ever; or takes snapshots of it
+//! for ever.
 //!
-//! Arguments: control root, bulk root. Writes the pid of the VMM to standard output when the guest answers.
+//! Arguments: control root, bulk root, the directory of the snapshots if they are to be taken. Writes the pid of the VMM
+//! to standard output when the guest answers.
 
 use std::error::Error;
 use std::io::Write;
@@ -19,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(control), Some(bulk)) = (arguments.next(), arguments.next()) else {
         return Err("give it a control root and a bulk root".into());
     };
+    let target = arguments.next();
     let store = Store::open(Store::default_dir()?)?;
     let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
     let image = store.ensure_tiny(&recipe, &mut |_| {})?;
@@ -32,14 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let qemu = Qemu::new(&options, &image_files, run_dir, &mut |_| {})?;
     let spec = MachineSpec {
-        name: "confined".into(),
+        name: "killed".into(),
         vcpus: 1,
         memory_bytes: 128 << 20,
         image: Some(image_files),
         disks: Vec::new(),
         kernel_arguments: Vec::new(),
-        snapshots: false,
-        confined: true,
+        snapshots: target.is_some(),
+        confined: target.is_none(),
         ready_timeout: Duration::from_secs(60),
     };
     let (mut machine, _) = qemu.create(&spec)?;
@@ -48,6 +51,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(std::io::stdout(), "{}", child.pid)?;
     }
     loop {
-        std::thread::park();
+        match &target {
+            Some(target) => qemu.discard(machine.snapshot(target)?.0)?,
+            None => std::thread::park(),
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
 use virtmark_host::process::live_children;
 use virtmark_host::rundir::{Roots, RunDir};
-use virtmark_hypervisor::BootImage;
+use virtmark_hypervisor::{BootImage, Cancel};
 use virtmark_image::{Image, Store, TinyRecipe};
 use virtmark_sandbox::api::*;
 use virtmark_sandbox::{Error, Images, Options, Result, Service};
@@ -272,9 +272,45 @@ fn damage(kept: &Path) {
 }
 
 fn wait_warm(service: &Service, ready: u64) {
+    wait(|| service.health().ready_warm >= ready);
+}
+
+#[test]
+fn real_silent_commands_and_starting_guests_hold_nobody_up() {
+    let mut place = Place::new();
+    let service = place.service(|_| {});
+    let id = create(&service, StartKind::Cold).sandbox_id;
+    let cancel = Cancel::new();
+    let (asked, error) = std::thread::scope(|scope| {
+        let silent = scope.spawn(|| service.exec_unless(command(&id, "sleep 77"), &cancel).unwrap_err());
+        // The brackets keep the line from finding itself.
+        wait(|| exec(&service, &id, "ps | grep '[s]leep 77'").exit_code == 0);
+        let asked = Instant::now();
+        cancel.cancel();
+        (asked, silent.join().unwrap())
+    });
+    assert_eq!(error.code(), "client_gone");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    wait(|| exec(&service, &id, "ps | grep '[s]leep 77'").exit_code == 1);
+
+    std::thread::scope(|scope| {
+        let late = scope
+            .spawn(|| service.create(CreateRequest { start: Some(StartKind::Cold), ..Default::default() }));
+        wait(|| live_children().len() == 2);
+        let began = Instant::now();
+        service.drain(Duration::ZERO);
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert_eq!(late.join().unwrap().unwrap_err().code(), "draining");
+    });
+    assert_eq!(live_children(), []);
+}
+
+/// Waits for what must come, and fails when it does not.
+fn wait(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while service.health().ready_warm < ready {
-        assert!(Instant::now() < deadline, "the pool is not filled");
-        std::thread::sleep(Duration::from_millis(20));
+    while !condition() {
+        assert!(Instant::now() < deadline, "it does not come");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

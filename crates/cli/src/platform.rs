@@ -1,5 +1,6 @@
 //! From the options of a machine to a platform that runs it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use virtmark_driver_endpoint::{Endpoint, EndpointOptions};
 use virtmark_driver_native::Native;
-use virtmark_driver_qemu::{AcceleratorChoice, Program, Qemu, QemuOptions};
+use virtmark_driver_qemu::{AcceleratorChoice, ConfinementFacts, Program, Qemu, QemuOptions};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec};
 use virtmark_image::{Image, KernelSource, Store, TinyRecipe, Verify};
@@ -155,20 +156,9 @@ impl Platform {
         Ok(self.run_dir.bulk_dir("snapshots", bytes)?)
     }
 
-    /// How confined machines are locked in here, in a line; none where machines have no VMM.
-    pub(crate) fn confinement(&self) -> Option<String> {
-        let qemu = self.qemu.as_ref()?;
-        let (holds, lacks): (Vec<_>, Vec<_>) =
-            qemu.confinement().measures().into_iter().partition(|(_, measure)| measure.holds);
-        let names: Vec<_> = holds.iter().map(|(name, _)| *name).collect();
-        let mut line = format!(
-            "VMMs are confined by {}",
-            if names.is_empty() { "nothing".into() } else { names.join(", ") }
-        );
-        for (name, measure) in lacks {
-            line.push_str(&format!("; not by {name}: {}", measure.detail));
-        }
-        Some(line)
+    /// How confined machines are locked in here; none where machines have no VMM of this host.
+    pub(crate) fn confinement(&self) -> Option<Confinement<'_>> {
+        self.qemu.as_ref().map(|qemu| Confinement(qemu.confinement()))
     }
 
     /// Tells what a service left open about its own times.
@@ -179,6 +169,34 @@ impl Platform {
                 many => format!("{remark} ({many} times)"),
             });
         }
+    }
+}
+
+/// How VMMs are locked in, for people and for clients.
+pub(crate) struct Confinement<'a>(&'a ConfinementFacts);
+
+impl Confinement<'_> {
+    /// Which measures hold, without the paths and reasons that are the operator's.
+    pub(crate) fn holds(&self) -> Value {
+        self.0
+            .measures()
+            .into_iter()
+            .map(|(name, measure)| (name.replace(' ', "_"), measure.holds.into()))
+            .collect()
+    }
+}
+
+impl fmt::Display for Confinement<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (holds, lacks): (Vec<_>, Vec<_>) =
+            self.0.measures().into_iter().partition(|(_, measure)| measure.holds);
+        let names: Vec<_> = holds.iter().map(|(name, _)| *name).collect();
+        write!(
+            formatter,
+            "VMMs are confined by {}",
+            if names.is_empty() { "nothing".into() } else { names.join(", ") }
+        )?;
+        lacks.iter().try_for_each(|(name, measure)| write!(formatter, "; not by {name}: {}", measure.detail))
     }
 }
 

@@ -56,7 +56,7 @@ impl Admission {
         let all = used.plus(needs);
         match all {
             Some(all) if needs.sandboxes > 0 && all.sandboxes > self.limits.sandboxes => {
-                Err(Error::LimitReached { limit: self.limits.sandboxes })
+                Err(Error::LimitReached { what: "sandboxes", limit: self.limits.sandboxes })
             }
             Some(all) if all.vcpus > self.limits.vcpus => {
                 Err(over("vCPUs", needs.vcpus, used.vcpus, self.limits.vcpus))
@@ -200,7 +200,7 @@ mod tests {
         let refused = |sandboxes, vcpus, memory_mib| {
             admission.reserve(Needs { sandboxes, vcpus, memory_mib }).unwrap_err()
         };
-        assert!(matches!(refused(2, 1, 1), Error::LimitReached { limit: 1 }));
+        assert!(matches!(refused(2, 1, 1), Error::LimitReached { limit: 1, .. }));
         assert!(matches!(refused(1, 3, 1), Error::Capacity { resource: "vCPUs", wanted: 3, limit: 2, .. }));
         let error = refused(1, 1, 101);
         assert_eq!((error.code(), error.status(), error.retry_after_s()), ("capacity", 503, Some(1)));

@@ -95,9 +95,11 @@ pub enum Error {
     /// The request says something that cannot be.
     #[error("{0}")]
     InvalidRequest(String),
-    /// There are as many sandboxes as there may be.
-    #[error("there are {limit} sandboxes already, which is the limit")]
+    /// There are as many sandboxes, or snapshots, as there may be.
+    #[error("there are {limit} {what} already, which is the limit")]
     LimitReached {
+        /// Of what: `sandboxes` or `snapshots`.
+        what: &'static str,
         /// How many there may be.
         limit: u64,
     },
@@ -267,7 +269,9 @@ impl Error {
             Self::ImageUnknown { .. } => "use one of these, or leave `image` out",
             Self::Internal { .. } => "the service's operator sees to what the message names",
             Self::InvalidRequest(_) => "correct the request; GET /openapi.json describes it",
-            Self::LimitReached { .. } => "destroy a sandbox, or try again later",
+            Self::LimitReached { .. } => {
+                "destroy a sandbox or delete a snapshot, whichever there are too many of, or try again later"
+            }
             Self::PayloadTooLarge { .. } => "send or ask for less at once",
             Self::SandboxFailed { .. } | Self::SandboxGone { .. } => "create another sandbox",
             Self::SandboxUnknown(_) => "see GET /sandboxes for those that there are",

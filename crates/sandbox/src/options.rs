@@ -60,6 +60,8 @@ pub struct Options {
     pub life: Duration,
     /// The longest one.
     pub max_life: Duration,
+    /// Snapshots of clients that are kept.
+    pub max_snapshots: usize,
     /// Templates that are kept; beyond that, those go that were not used for the longest time.
     pub max_templates: usize,
     /// Hears what the operator should know.
@@ -95,6 +97,7 @@ impl Options {
             max_file_bytes: 256 << 20,
             life: Duration::from_secs(3600),
             max_life: Duration::from_secs(24 * 3600),
+            max_snapshots: 64,
             max_templates: 4,
             notice: Notice::default(),
         }

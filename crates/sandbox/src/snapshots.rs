@@ -54,12 +54,15 @@ impl Record {
 pub(crate) struct Snapshots {
     directory: PathBuf,
     hypervisor: Arc<dyn Hypervisor>,
+    limit: usize,
     entries: Mutex<BTreeMap<SnapshotId, Entry>>,
 }
 
 enum Entry {
     /// What is wrong with it.
     Damaged(String),
+    /// It has a place, and is nothing to a client yet.
+    Making,
     Whole(Record, Arc<Kept>),
 }
 
@@ -68,6 +71,7 @@ impl Snapshots {
     pub(crate) fn open(
         directory: PathBuf,
         hypervisor: &Arc<dyn Hypervisor>,
+        limit: usize,
         notice: &Notice,
     ) -> Result<Self> {
         let mut entries = BTreeMap::new();
@@ -88,7 +92,7 @@ impl Snapshots {
             }
             entries.insert(id, entry);
         }
-        Ok(Self { directory, hypervisor: Arc::clone(hypervisor), entries: Mutex::new(entries) })
+        Ok(Self { directory, hypervisor: Arc::clone(hypervisor), limit, entries: Mutex::new(entries) })
     }
 
     /// Keeps a new one; `write` has the platform write its part.
@@ -97,7 +101,16 @@ impl Snapshots {
         id: SnapshotId,
         write: impl FnOnce(&Path) -> Result<(Snapshot, Record)>,
     ) -> Result<Record> {
+        {
+            let mut entries = self.lock();
+            if entries.len() >= self.limit {
+                return Err(Error::LimitReached { what: "snapshots", limit: self.limit as u64 });
+            }
+            entries.insert(id.clone(), Entry::Making);
+        }
+        let place = Place { snapshots: self, id: &id };
         let (kept, record) = Kept::make(self.directory.join(id.as_str()), &self.hypervisor, write)?;
+        drop(place);
         self.lock().insert(id, Entry::Whole(record.clone(), Arc::new(kept)));
         Ok(record)
     }
@@ -105,7 +118,7 @@ impl Snapshots {
     /// One that can be restored, held for as long as the handle lives.
     pub(crate) fn find(&self, id: &SnapshotId) -> Result<(Record, Arc<Kept>)> {
         match self.lock().get(id) {
-            None => Err(Error::SnapshotUnknown(id.clone())),
+            None | Some(Entry::Making) => Err(Error::SnapshotUnknown(id.clone())),
             Some(Entry::Damaged(reason)) => {
                 Err(Error::SnapshotDamaged { snapshot: id.clone(), reason: reason.clone() })
             }
@@ -116,7 +129,7 @@ impl Snapshots {
     /// Those that can be restored, in the order of their ids.
     pub(crate) fn list(&self) -> Vec<Record> {
         let whole = |entry: &Entry| match entry {
-            Entry::Damaged(_) => None,
+            Entry::Damaged(_) | Entry::Making => None,
             Entry::Whole(record, _) => Some(record.clone()),
         };
         self.lock().values().filter_map(whole).collect()
@@ -125,9 +138,15 @@ impl Snapshots {
     /// Nobody can restore it from now on. Gives whether its files are gone: otherwise they go with the last who uses
     /// them.
     pub(crate) fn delete(&self, id: &SnapshotId) -> Result<bool> {
-        let entry = self.lock().remove(id);
+        let entry = {
+            let mut entries = self.lock();
+            match entries.get(id) {
+                None | Some(Entry::Making) => None,
+                Some(Entry::Damaged(_) | Entry::Whole(..)) => entries.remove(id),
+            }
+        };
         match entry {
-            None => Err(Error::SnapshotUnknown(id.clone())),
+            None | Some(Entry::Making) => Err(Error::SnapshotUnknown(id.clone())),
             Some(Entry::Damaged(_)) => kept::remove(&self.directory.join(id.as_str())).map(|()| true),
             Some(Entry::Whole(_, kept)) => kept.doom(),
         }
@@ -135,5 +154,17 @@ impl Snapshots {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SnapshotId, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a snapshot in the making, free again on every way out.
+struct Place<'a> {
+    snapshots: &'a Snapshots,
+    id: &'a SnapshotId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.snapshots.lock().remove(self.id);
     }
 }

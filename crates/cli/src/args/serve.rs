@@ -84,6 +84,10 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "SIZE", default_value = "16G", value_parser = crate::size::parse_memory)]
     pub(crate) max_disk: u64,
 
+    /// Snapshots that clients have taken and not deleted
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) max_snapshots: usize,
+
     /// Body of a request, files excepted
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = crate::size::parse_memory)]
     pub(crate) max_request: u64,

@@ -36,13 +36,9 @@ pub(crate) fn run(options: &ServiceArguments, quiet: bool) -> anyhow::Result<Exi
         let message = "--hypervisor native isolates nothing: sandboxes need --hypervisor qemu";
         return Err(Failure::usage(message).into());
     }
-    let token = options.token.clone().or_else(|| std::env::var(TOKEN_VARIABLE).ok());
-    let token = token.filter(|token| !token.is_empty());
+    let token = token(options)?;
     // Checked before anything is built, because it is the commonest mistake.
-    let http_options = HttpOptions {
-        token: token.as_deref().and_then(Token::new),
-        ..HttpOptions::default()
-    };
+    let http_options = HttpOptions { token, ..HttpOptions::default() };
     http_options.check(options.listen)?;
     let listener = TcpListener::bind(options.listen).with_context(|| {
         format!("cannot listen on {}; choose another address with --listen", options.listen)
@@ -53,10 +49,15 @@ pub(crate) fn run(options: &ServiceArguments, quiet: bool) -> anyhow::Result<Exi
     let images = StoreImages::open(&options.allowed_images)?;
     let platform = Platform::open(&options.machine, prepared, &progress)?;
     let images = images.with_default(options.machine.image(), platform.image.clone());
-    let service_options = service_options(options, &progress)?;
+    let mut service_options = service_options(options, &progress)?;
     progress.note(&describe(platform.hypervisor.facts()));
-    let confinement = if options.unconfined { None } else { platform.confinement() };
-    progress.note(confinement.as_deref().unwrap_or("VMMs are not confined: they run as this user"));
+    match platform.confinement().filter(|_| !options.unconfined) {
+        Some(confinement) => {
+            progress.note(&confinement.to_string());
+            service_options.confinement = Some(confinement.holds());
+        }
+        None => progress.note("VMMs are not confined: they run as this user"),
+    }
     let service = Service::open(Arc::clone(&platform.hypervisor), Arc::new(images), service_options)?;
     let server = http::serve(listener, Arc::clone(&service), http_options)?;
     let address = server.local_addr();
@@ -69,6 +70,21 @@ pub(crate) fn run(options: &ServiceArguments, quiet: bool) -> anyhow::Result<Exi
     progress.note("shutting down; running commands may finish (Ctrl-C again ends at once)");
     server.shutdown(options.limits.drain);
     Ok(Exit::Ok)
+}
+
+/// The token that clients must show, if there is one.
+fn token(options: &ServiceArguments) -> Result<Option<Token>, Failure> {
+    let given = options.token.clone().or_else(|| std::env::var(TOKEN_VARIABLE).ok());
+    match given.filter(|given| !given.is_empty()) {
+        None => Ok(None),
+        // A service without the token that was asked for would be open to everybody.
+        Some(given) => match Token::new(&given) {
+            Some(token) => Ok(Some(token)),
+            None => {
+                Err(Failure::usage("no HTTP header can hold this token: use letters, digits and punctuation"))
+            }
+        },
+    }
 }
 
 fn service_options(options: &ServiceArguments, progress: &Progress) -> anyhow::Result<Options> {
@@ -102,6 +118,7 @@ fn service_options(options: &ServiceArguments, progress: &Progress) -> anyhow::R
         max_sandboxes: limits.max_sandboxes.into(),
         total_vcpus: limits.total_vcpus.unwrap_or(VCPUS_PER_CPU * cpus).into(),
         total_memory_mib: mib(limits.total_memory.unwrap_or(granted / 4 * 3)),
+        max_snapshots: limits.max_snapshots,
         max_exec_timeout: limits.max_exec_time,
         max_output_bytes: usize::try_from(limits.max_output)?,
         max_request_bytes: usize::try_from(limits.max_request)?,

@@ -247,7 +247,12 @@ impl Core {
                 closed: false,
             }),
             pool: Pool::new(options.warm),
-            snapshots: Snapshots::open(state.snapshots(), &hypervisor, &options.notice)?,
+            snapshots: Snapshots::open(
+                state.snapshots(),
+                &hypervisor,
+                options.max_snapshots,
+                &options.notice,
+            )?,
             starting: Starting::default(),
             templates: Templates::open(state.templates(), &hypervisor, &options)?,
             stopped: Mutex::default(),

@@ -44,6 +44,20 @@ fn a_snapshot_survives_its_sandbox_and_its_service() {
 }
 
 #[test]
+fn there_are_only_so_many() {
+    let bench = Bench::new();
+    let service = bench.service(|options| options.max_snapshots = 2);
+    let source = create(&service, StartKind::Cold).unwrap();
+    let taken = [take(&service, &source.sandbox_id).unwrap(), take(&service, &source.sandbox_id).unwrap()];
+    let error = take(&service, &source.sandbox_id).unwrap_err();
+    assert_eq!((error.code(), error.status()), ("limit_reached", 429));
+    assert_eq!(error.to_string(), "there are 2 snapshots already, which is the limit");
+    assert_eq!(bench.kept("snapshots").len(), 2);
+    delete(&service, &taken[0].snapshot_id).unwrap();
+    take(&service, &source.sandbox_id).unwrap();
+}
+
+#[test]
 fn deleting_one_in_use_waits_for_the_last_user() {
     let bench = Bench::new();
     let service = bench.service(|_| {});

@@ -33,7 +33,7 @@ impl Source<'_> {
                 column: error.column().max(1),
                 pointer: None,
             };
-            PlanError { place, problem: Problem::Syntax { why } }
+            PlanError { place, problem: Box::new(Problem::Syntax { why }) }
         })
     }
 
@@ -49,7 +49,7 @@ impl Source<'_> {
             column: before[line_start..].chars().count() + 1,
             pointer: Some(fault.pointer),
         };
-        PlanError { place, problem: fault.problem }
+        PlanError { place, problem: Box::new(fault.problem) }
     }
 }
 

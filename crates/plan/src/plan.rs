@@ -57,7 +57,7 @@ impl Plan {
     pub fn from_file(path: &Path) -> Result<Self, PlanError> {
         let text = std::fs::read_to_string(path).map_err(|error| PlanError {
             place: Place { file: Some(path.into()), line: 1, column: 1, pointer: None },
-            problem: Problem::Read { why: error.to_string() },
+            problem: Box::new(Problem::Read { why: error.to_string() }),
         })?;
         Self::from_source(Source { text: &text, file: Some(path) })
     }

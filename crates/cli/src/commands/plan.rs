@@ -65,8 +65,9 @@ fn facts(plan: &Plan) -> Value {
     })
 }
 
-fn columns(plan: &Plan) -> Map<String, Value> {
-    plan.schema().columns().map(|(name, kind)| (name.to_owned(), kind.name().into())).collect()
+/// Name and type of each column of the result, in order, as plan files write them.
+fn columns(plan: &Plan) -> Vec<[String; 2]> {
+    plan.schema().columns().map(|(name, kind)| [name, kind.name()].map(str::to_owned)).collect()
 }
 
 fn check(file: &Path) -> anyhow::Result<()> {

@@ -173,3 +173,11 @@ fn a_file_is_named() {
     let missing = Plan::from_file(Path::new("/nowhere/plan.json")).unwrap_err().to_string();
     assert!(missing.starts_with("/nowhere/plan.json:1:1: cannot read the plan: No such file"), "{missing}");
 }
+
+#[test]
+fn the_plan_in_the_documentation_is_sound() {
+    let page = include_str!("../../../docs/plan.md");
+    let (_, behind) = page.split_once("```json\n").unwrap();
+    let plan = Plan::parse(behind.split_once("```").unwrap().0).unwrap();
+    assert_eq!((plan.name(), plan.schema().to_string().as_str()), ("followed", "author_id int, made_at int"));
+}

@@ -181,7 +181,7 @@ impl Confinement<'_> {
         self.0
             .measures()
             .into_iter()
-            .map(|(name, measure)| (name.replace(' ', "_"), measure.holds.into()))
+            .map(|(name, measure)| (name.replace(' ', "_"), Value::Bool(measure.holds)))
             .collect()
     }
 }

@@ -240,7 +240,7 @@ fn real_a_disk_that_fills_up_costs_the_snapshot_and_not_the_sandbox() {
 #[test]
 fn real_sigterm_lets_commands_finish_and_ends_those_that_do_not() {
     let world = World::real();
-    let service = Service::start(&world, &["--drain", "4s"]);
+    let service = Service::start(&world, &["--drain", "6s"]);
     let sandbox = service.create(&json!({}));
     let exec = |command: &str| {
         let (url, body) = (service.url.clone(), json!({ "sandbox_id": sandbox, "cmd": command }).to_string());
@@ -255,8 +255,8 @@ fn real_sigterm_lets_commands_finish_and_ends_those_that_do_not() {
             (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
         })
     };
-    let (short, endless) = (exec("sleep 2; echo finished"), exec("sleep 1000"));
-    wait_for(|| service.stdout(&sandbox, "ps | grep -c '[s]leep'") == "2");
+    let (short, endless) = (exec("touch /tmp/a; sleep 3; echo finished"), exec("touch /tmp/b; sleep 1000"));
+    wait_for(|| service.exec(&sandbox, "ls /tmp/a /tmp/b")["exit_code"] == 0);
     let started = Instant::now();
     assert_eq!(service.stop("TERM"), Some(0));
     assert!(started.elapsed() < Duration::from_secs(30));

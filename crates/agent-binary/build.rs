@@ -59,13 +59,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The outer build's target directory: `OUT_DIR` is `TARGET[/TRIPLE]/PROFILE/build/PACKAGE-HASH/out`, and only the
-/// target directory itself has Cargo's tag.
+/// The directory above the outer build's profiles: `OUT_DIR` is `TARGET[/TRIPLE]/PROFILE/build/PACKAGE-HASH/out`.
+/// Cargo's tag in the target directory says nothing: a directory that was there before Cargo came has none.
 fn target_dir() -> Result<PathBuf, Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
-    out_dir
-        .ancestors()
-        .find(|directory| directory.join("CACHEDIR.TAG").exists())
-        .map(Into::into)
+    let above_profiles = out_dir.ancestors().nth(4).map(Into::into);
+    above_profiles
         .ok_or_else(|| format!("cannot find Cargo's target directory above {}", out_dir.display()).into())
 }

@@ -16,6 +16,7 @@ use virtmark_protocol::{INIT_MARK, PORT_NAME};
 
 use crate::modules::{self, Modules};
 use crate::power;
+use crate::root;
 use crate::serve::Finished;
 use crate::service::Agent;
 use crate::transport::{Tcp, Transport, VirtioSerial, Vsock};
@@ -71,12 +72,19 @@ pub(crate) fn run(started_ns: u64) -> ! {
         }
         thread::sleep(REPORT_AFTER);
     };
+    let mut rooted = false;
     loop {
         let line = open(&mut agent, transport.as_mut());
         let finished = agent.serve(line, transport.at_end(), || {
             while early.load_next() {}
             if let Some(names) = option(&command_line, "virtmark.modules") {
                 modules::load_named(names);
+            }
+            if let Some(serial) = option(&command_line, "virtmark.root").filter(|_| !rooted) {
+                rooted = true;
+                if let Err(error) = root::switch_to(serial) {
+                    eprintln!("virtmark-agent: cannot make the disk {serial} the root: {error}");
+                }
             }
             MORE_MOUNTS.iter().for_each(Mount::mount);
             for (target, link) in DEVICE_LINKS {

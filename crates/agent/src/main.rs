@@ -16,6 +16,7 @@ mod modules;
 mod options;
 mod power;
 mod reap;
+mod root;
 mod serve;
 mod service;
 mod transport;

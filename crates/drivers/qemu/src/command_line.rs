@@ -210,7 +210,7 @@ fn escaped(value: &str) -> String {
     value.replace(',', ",,")
 }
 
-fn escaped_path(path: &Path) -> OsString {
+pub(crate) fn escaped_path(path: &Path) -> OsString {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     let doubled = path
         .as_os_str()

@@ -12,6 +12,7 @@ mod discover;
 mod disks;
 pub mod doctor;
 mod failure;
+mod hosting;
 mod machine;
 mod observe;
 pub mod probe;
@@ -34,6 +35,7 @@ use virtmark_model::{Accelerator, HypervisorFacts, Timeline};
 
 pub use confinement::{ConfinementFacts, Measure};
 pub use discover::Program;
+pub use hosting::{Hosting, ReadOnlyDisk};
 
 use crate::boot::BootPlan;
 use crate::machine::QemuMachine;
@@ -117,6 +119,19 @@ impl Qemu {
         let memory_limit_bytes = memory_limit_bytes();
         let platform = Arc::new(Platform::new(accelerator, memory_limit_bytes, program, run_dir));
         Ok(Self { capabilities, facts, platform })
+    }
+
+    /// The same with machines that are hosts themselves: they have virtualisation of their own, and these disks. To be
+    /// called before the first of them is made.
+    #[must_use]
+    pub fn hosting(mut self, hosting: Hosting, vcpus: u32) -> Self {
+        let Platform { accelerator, memory_limit_bytes, program, run_dir, .. } = &*self.platform;
+        let mut platform =
+            Platform::new(*accelerator, *memory_limit_bytes, program.clone(), Arc::clone(run_dir));
+        platform.hosting = Some(hosting);
+        self.facts.configuration = Some(platform.plan(vcpus).summary());
+        self.platform = Arc::new(platform);
+        self
     }
 
     /// How machines that are `confined` are locked in on this host. The first call finds out, and executes QEMU once.

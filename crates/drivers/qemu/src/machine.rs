@@ -33,7 +33,7 @@ impl QemuMachine {
     /// A machine that has not executed anything. Phases: `prepare`, `spawn`.
     pub(crate) fn create(platform: Arc<Platform>, spec: MachineSpec) -> Result<(Self, Timeline)> {
         let mut watch = Stopwatch::start();
-        let plan = BootPlan::choose(platform.accelerator, spec.vcpus);
+        let plan = platform.plan(spec.vcpus);
         let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, Origin::Boot, &mut watch)?;
         Ok((Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) }, watch.finish()))
     }
@@ -46,7 +46,7 @@ impl QemuMachine {
         spec: MachineSpec,
     ) -> Result<(Self, Timeline)> {
         let mut watch = Stopwatch::start();
-        let plan = BootPlan::choose(platform.accelerator, spec.vcpus);
+        let plan = platform.plan(spec.vcpus);
         check_disks(&spec)?;
         let files = Files::in_directory(&snapshot.directory);
         let Opened { device_state, memory, disks } = files.open(&shape(&platform, &plan, &spec), &spec)?;

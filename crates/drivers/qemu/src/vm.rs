@@ -28,6 +28,7 @@ use crate::confinement::{Confinement, Files};
 use crate::console::Console;
 use crate::discover::Program;
 use crate::disks::{self, Layer, MachineDisk};
+use crate::hosting::{self, Hosting};
 use crate::observe::QemuProbe;
 use crate::qmp::Qmp;
 
@@ -59,6 +60,8 @@ pub(crate) struct Platform {
     pub(crate) program: Program,
     pub(crate) run_dir: Arc<RunDir>,
     confinement: OnceLock<Confinement>,
+    /// For machines that are hosts themselves.
+    pub(crate) hosting: Option<Hosting>,
 }
 
 impl Platform {
@@ -68,7 +71,15 @@ impl Platform {
         program: Program,
         run_dir: Arc<RunDir>,
     ) -> Self {
-        Self { accelerator, memory_limit_bytes, program, run_dir, confinement: OnceLock::new() }
+        let confinement = OnceLock::new();
+        Self { accelerator, memory_limit_bytes, program, run_dir, confinement, hosting: None }
+    }
+
+    /// How its machines are started.
+    pub(crate) fn plan(&self, vcpus: u32) -> BootPlan {
+        let plan = BootPlan::choose(self.accelerator, vcpus);
+        let cpu = self.hosting.as_ref().map_or(plan.cpu, |_| hosting::CPU);
+        BootPlan { cpu, ..plan }
     }
 
     /// How machines are locked in here, found out at the first call.
@@ -167,6 +178,7 @@ impl Vm {
             spec,
         };
         spawn.args(command_line.arguments()).current_dir(&directory);
+        spawn.args(platform.hosting.iter().flat_map(Hosting::arguments));
         spawn.stderr(Stream::File(directory.join("stderr")));
         let console = Console::start(console_ours, &directory.join(CONSOLE))
             .map_err(Error::io(format!("read the console of {}", spec.name)))?;

@@ -48,6 +48,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Export(options) => commands::export::run(&options),
         Command::Import(options) => commands::import::run(&options),
         Command::Image(options) => commands::image::run(&options),
+        Command::Lab(options) => commands::lab::run(&options, arguments.quiet),
         Command::Lifecycle(options) => commands::lifecycle::run(&options, arguments.quiet),
         Command::Man(options) => commands::man::run(&options),
         Command::Plan(options) => commands::plan::run(&options),

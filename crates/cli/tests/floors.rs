@@ -22,6 +22,7 @@ const FLOORS: [(&str, &str); 19] = [
     ("virtmark-driver-endpoint", "2c"),
     ("virtmark-driver-native", "2c"),
     ("virtmark-driver-qemu", "2c"),
+    ("virtmark-lab", "3"),
     ("virtmark-recorder", "3"),
     ("virtmark-sandbox", "3"),
     ("virtmark-scenarios", "3"),

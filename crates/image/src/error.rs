@@ -167,6 +167,15 @@ pub enum ImageError {
         /// Directory of the store.
         dir: PathBuf,
     },
+
+    /// A program that makes file systems is missing, or failed.
+    #[error("cannot make a file system with {tool}: {reason}")]
+    Tool {
+        /// The program.
+        tool: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 /// Says on what an operation of the operating system was attempted.

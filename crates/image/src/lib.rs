@@ -20,9 +20,11 @@ mod sources;
 mod store;
 #[cfg(test)]
 mod testing;
+mod volume;
 
 pub use arch::Arch;
 pub use error::ImageError;
 pub use kernel::KernelFormat;
 pub use recipe::{ExtraFile, KernelSource, TinyRecipe};
 pub use store::{FileRecord, Image, Input, Listing, Manifest, ModuleRecord, Store, Verify};
+pub use volume::{RootRecipe, SharedFile, Volume};

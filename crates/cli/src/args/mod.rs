@@ -3,6 +3,7 @@
 mod capture;
 mod endpoint;
 mod image;
+mod lab;
 mod machine;
 mod pace;
 mod plan;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use capture::CaptureArguments;
 pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice};
+pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
 pub(crate) use pace::PaceArguments;
 pub(crate) use plan::{
@@ -114,6 +116,9 @@ pub(crate) enum Command {
     Series(SeriesArguments),
     /// Run, check and bench the small plans of work that a sweep drives
     Plan(PlanArguments),
+    /// Keep a machine with KVM inside, on hosts without (docs/lab.md)
+    #[command(hide = true)]
+    Lab(LabArguments),
     /// Print the completion script of a shell
     Completions(CompletionsArguments),
     /// Write the man pages to a directory

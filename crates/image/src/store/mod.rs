@@ -18,6 +18,7 @@ mod files;
 mod index;
 mod lock;
 mod manifest;
+mod volumes;
 
 use std::env;
 use std::fs;

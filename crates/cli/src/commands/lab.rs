@@ -105,7 +105,7 @@ fn up(place: &Place, client: &Client, options: &LabUpArguments, quiet: bool) -> 
         command.arg("--share").arg(share);
     }
     command.arg("--vcpus").arg(options.vcpus.to_string());
-    command.arg("--memory").arg(options.memory.to_string());
+    command.arg("--memory").arg(format!("{}K", options.memory >> 10));
     command.arg("--lifetime").arg(format!("{}s", options.lifetime.as_secs().max(1)));
     if let Some(qemu) = &options.qemu {
         command.arg("--qemu").arg(qemu);
@@ -215,6 +215,8 @@ fn shared(options: &[String]) -> anyhow::Result<Vec<SharedFile>> {
             let message = format!("--share {option}: {} is not a file", source.display());
             return Err(Failure::usage(message).into());
         }
+        // What is named takes the place of what is there anyway.
+        shared.retain(|file| file.path != path);
         shared.push(SharedFile { source, path });
     }
     Ok(shared)

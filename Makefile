@@ -41,6 +41,26 @@ bench-sandbox: setup ## Hold sandboxes to their targets: starts, HTTP, memory, s
 	$(CARGO) run --release --locked --package virtmark-sandbox --example bench_sandbox -- $(ROUNDS) \
 		> $(RESULTS)/bench-sandbox.json
 
+.PHONY: lab
+lab: setup build ## Start the lab: a machine with KVM, on hosts without (docs/lab.md)
+	@guest/setup-lab.sh
+	$(VIRTMARK) lab up
+
+.PHONY: lab-test
+lab-test: setup ## Everything that claims KVM, on KVM: in the lab, or directly where KVM works
+	@guest/setup-lab.sh
+	lab/test.sh all
+
+.PHONY: lab-test-short
+lab-test-short: setup
+	@guest/setup-lab.sh
+	lab/test.sh short
+
+.PHONY: lab-boots
+lab-boots: setup ## 100 boots in a row under KVM: none may fail
+	@guest/setup-lab.sh
+	lab/test.sh boots
+
 STORE := $(RESULTS)/vmm_metrics
 
 .PHONY: vmm-demo

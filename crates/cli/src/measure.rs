@@ -169,7 +169,11 @@ fn headline(run: &Run) -> String {
 pub(crate) fn describe(hypervisor: &HypervisorFacts) -> String {
     let mut line = format!("{} {}", hypervisor.name, hypervisor.version);
     if let Some(accelerator) = hypervisor.accelerator {
-        let emulated = if hypervisor.is_emulated() { ", SOFTWARE EMULATION" } else { "" };
+        let emulated = match (hypervisor.nested_in_emulation, hypervisor.is_emulated()) {
+            (true, _) => ", NESTED IN EMULATION",
+            (false, true) => ", SOFTWARE EMULATION",
+            (false, false) => "",
+        };
         line.push_str(&format!(" ({accelerator}{emulated}"));
         if let Some(reason) = &hypervisor.accelerator_reason {
             line.push_str(&format!(": {reason}"));

@@ -133,7 +133,15 @@ impl Client {
 
     /// Ends the lab, and returns when nothing of it is left. [`Error::Absent`] where there is none.
     pub fn down(&self) -> Result<()> {
-        let pid = self.status().map(|status| status.owner_pid);
+        let pid = match self.status() {
+            Ok(status) => status.owner_pid,
+            Err(Error::Absent) => {
+                // The socket that a killed owner left goes with the lock.
+                drop(self.place.hold()?);
+                return Err(Error::Absent);
+            }
+            Err(error) => return Err(error),
+        };
         self.ask(&Request::Down, "its end", &mut |_, _| Ok(()))?;
         let deadline = Instant::now() + DOWN_TIMEOUT;
         loop {
@@ -147,7 +155,7 @@ impl Client {
                     thread::sleep(Duration::from_millis(10))
                 }
                 Err(Error::Busy { .. }) => {
-                    let reason = format!("its owner, process {}, does not end", pid.unwrap_or_default());
+                    let reason = format!("its owner, process {pid}, does not end");
                     return Err(Error::Refused(format!("cannot end the lab: {reason}")));
                 }
                 Err(error) => return Err(error),

@@ -30,6 +30,7 @@ for disk in /sys/block/vd*; do
 done
 modprobe kvm_amd 2>/tmp/modprobe || modprobe kvm_intel 2>>/tmp/modprobe || { cat /tmp/modprobe >&2; exit 1; }
 [ -c /dev/kvm ] || { echo "the modules are loaded, and there is no /dev/kvm" >&2; exit 1; }
+for place in /tmp /dev/shm; do mount -o remount,size=90% $place; done
 mkdir -p /root/.cache/virtmark/kernels
 ln -s / "/root/.cache/virtmark/kernels/$1"
 "#;
@@ -167,8 +168,8 @@ fn package_of(image: &Image) -> String {
 /// QEMU's refusal of a CPU feature, with what it means here.
 fn without_svm(error: MachineError) -> Error {
     let text = error.to_string();
-    if text.contains("svm") || text.contains("npt") {
-        let line = text.lines().find(|line| line.contains("svm") || line.contains("npt"));
+    let refused = |line: &&str| line.contains("support requested feature") || line.contains("svm");
+    if let line @ Some(_) = text.lines().find(refused) {
         return Error::NoSvm { reason: line.unwrap_or(&text).trim().to_owned() };
     }
     error.into()

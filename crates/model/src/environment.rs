@@ -22,6 +22,9 @@ pub struct Environment {
     pub harness: Option<HarnessCost>,
 }
 
+/// Words with which [`HostFacts::host_hypervisor`] begins where QEMU emulates the host.
+pub const EMULATED_HOST: &str = "QEMU TCG";
+
 /// The host's hardware, kernel and limits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -58,6 +61,13 @@ pub struct HostFacts {
     pub transparent_huge_pages: Option<String>,
 }
 
+impl HostFacts {
+    /// Whether the host's own instructions are emulated in software.
+    pub fn is_emulated(&self) -> bool {
+        self.host_hypervisor.as_deref().is_some_and(|name| name.starts_with(EMULATED_HOST))
+    }
+}
+
 /// Limits of a cgroup; absent where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -86,12 +96,26 @@ pub struct HypervisorFacts {
     pub accelerator_reason: Option<String>,
     /// What else decides its speed: machine type, start path.
     pub configuration: Option<String>,
+    /// Whether the accelerator's own host is emulated in software: KVM in the lab.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub nested_in_emulation: bool,
 }
 
 impl HypervisorFacts {
     /// Whether guest code ran in software emulation, which is said wherever a figure is shown.
     pub fn is_emulated(&self) -> bool {
-        self.accelerator == Some(Accelerator::Tcg)
+        self.accelerator == Some(Accelerator::Tcg) || self.nested_in_emulation
+    }
+
+    /// What executes guest code, in words: `kvm`, `kvm, nested in emulation`, `tcg (software emulation)`, or nothing
+    /// where there is no guest.
+    pub fn execution(&self) -> Option<String> {
+        let accelerator = self.accelerator?;
+        Some(match (accelerator, self.nested_in_emulation) {
+            (_, true) => format!("{accelerator}, nested in emulation"),
+            (Accelerator::Tcg, false) => format!("{accelerator} (software emulation)"),
+            (Accelerator::Kvm, false) => accelerator.to_string(),
+        })
     }
 }
 
@@ -170,5 +194,11 @@ mod tests {
         assert!(facts.is_emulated());
         facts.accelerator = Some(Accelerator::Kvm);
         assert!(!facts.is_emulated());
+        assert_eq!(facts.execution().as_deref(), Some("kvm"));
+        facts.nested_in_emulation = true;
+        assert!(facts.is_emulated());
+        assert_eq!(facts.execution().as_deref(), Some("kvm, nested in emulation"));
+        let host = |name: &str| HostFacts { host_hypervisor: Some(name.into()), ..Default::default() };
+        assert!(host("QEMU TCG (Standard PC)").is_emulated() && !host("KVM").is_emulated());
     }
 }

@@ -10,7 +10,8 @@ mod sample;
 mod timeline;
 
 pub use environment::{
-    Accelerator, CgroupLimits, Environment, HarnessCost, HostFacts, HypervisorFacts, ImageFacts, ProgramFacts,
+    Accelerator, CgroupLimits, EMULATED_HOST, Environment, HarnessCost, HostFacts, HypervisorFacts,
+    ImageFacts, ProgramFacts,
 };
 pub use outcome::{FailureClass, Outcome, UnknownFailureClass};
 pub use run::{InvalidRunId, Run, RunId, RunStatus};

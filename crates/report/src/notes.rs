@@ -6,22 +6,16 @@ use crate::format;
 use crate::metric::Metric;
 
 /// Said wherever figures of an emulated run are shown.
-pub(crate) const EMULATION: &str = "Software emulation (TCG): compare parts and runs on this host only, not with \
-                                    hardware virtualisation.";
+pub(crate) const EMULATION: &str = "Software emulation (TCG), or KVM nested in it: compare parts and runs on this host \
+                                    only, not with hardware virtualisation.";
 
 /// Said where emulated runs stand beside others.
 pub(crate) const MIXED: &str = "Some of these runs used software emulation and some did not: their figures cannot be \
                                 compared with each other.";
 
-/// What executes guest code, in words: `kvm`, `tcg (software emulation)`, or nothing where there is no guest.
+/// What executes guest code, in words; nothing where there is no guest.
 pub(crate) fn accelerator(run: &Run) -> Option<String> {
-    let facts = &run.environment.hypervisor;
-    let accelerator = facts.accelerator?;
-    Some(if facts.is_emulated() {
-        format!("{accelerator} (software emulation)")
-    } else {
-        accelerator.to_string()
-    })
+    run.environment.hypervisor.execution()
 }
 
 /// The platform of a run in one line: `qemu 7.2.0, tcg (software emulation)`.

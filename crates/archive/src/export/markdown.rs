@@ -31,10 +31,9 @@ impl Exporter for Markdown<'_> {
         }
         writeln!(self.output, "- Samples: {successes} measured, {failures} failed, {skips} skipped")?;
         if run.environment.hypervisor.is_emulated() {
-            writeln!(
-                self.output,
-                "\n**Guests ran in software emulation, not with hardware virtualisation.**"
-            )?;
+            let nested = run.environment.hypervisor.nested_in_emulation;
+            let how = if nested { "under KVM nested in software emulation" } else { "in software emulation" };
+            writeln!(self.output, "\n**Guests ran {how}, not with hardware virtualisation.**")?;
         }
         writeln!(self.output, "\n## Environment\n\n| fact | value |\n| --- | --- |")?;
         for (name, value) in facts(serde_json::to_value(&run.environment)?) {

@@ -49,7 +49,8 @@ pub(crate) fn run(options: &LabArguments, quiet: bool) -> anyhow::Result<Exit> {
                     .context("cannot read standard input")?;
             }
             let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
-            let env = Default::default();
+            let path = "/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+            let env = [("PATH".to_owned(), path.to_owned())].into();
             let outcome = client.exec(argv, &env, &stdin, *timeout, &mut stdout, &mut stderr)?;
             // The code is the command's own, which has no name here; nothing is held that would have to be dropped.
             process::exit(outcome.shell_code())

@@ -86,7 +86,12 @@ fn confinement(facts: &ConfinementFacts) -> Check {
 
 /// Whether working KVM here is itself inside a virtual machine.
 fn nested() -> &'static str {
-    if virtmark_host::facts::host_facts().host_hypervisor.is_some() { ", nested" } else { ", in hardware" }
+    let host = virtmark_host::facts::host_facts();
+    match (host.is_emulated(), host.host_hypervisor) {
+        (true, _) => ", nested in emulation",
+        (false, Some(_)) => ", nested",
+        (false, None) => ", in hardware",
+    }
 }
 
 #[cfg(test)]

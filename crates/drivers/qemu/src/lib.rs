@@ -113,6 +113,8 @@ impl Qemu {
             accelerator: Some(accelerator),
             accelerator_reason: Some(reason),
             configuration: Some(BootPlan::choose(accelerator, options.vcpus.max(1)).summary()),
+            nested_in_emulation: accelerator == Accelerator::Kvm
+                && virtmark_host::facts::host_facts().is_emulated(),
         };
         let capabilities =
             Capabilities::all_except([(Capability::Migrate, "this driver does not move machines yet")]);

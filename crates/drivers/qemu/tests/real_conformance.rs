@@ -11,6 +11,8 @@ use virtmark_hypervisor::MachineSpec;
 use virtmark_hypervisor::conformance::{Subject, Verdict, run};
 
 use common::Place;
+use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec};
+use virtmark_image::{Store, TinyRecipe};
 
 #[test]
 fn real_machines_conform() {
@@ -27,6 +29,34 @@ fn conform(vcpus: u32) {
     let place = Place::with_vcpus(vcpus);
     let Place { run_dir, qemu, .. } = &place;
     let spec = MachineSpec { vcpus, ..place.spec("") };
+    let place = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
+    let store = Store::open(Store::default_dir().unwrap()).unwrap();
+    let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
+    let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}")).unwrap();
+    let image = BootImage::of(&image);
+    let run_dir = Arc::new(
+        RunDir::create_in(Roots::new(place.path().join("run"), [place.path().join("bulk")])).unwrap(),
+    );
+    let options = QemuOptions {
+        program: None,
+        accelerator: AcceleratorChoice::Auto,
+        cache: store.dir().to_path_buf(),
+        vcpus,
+    };
+    let qemu = Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}")).unwrap();
+    let facts = qemu.facts();
+    eprintln!("under {}", facts.execution().unwrap());
+    let spec = MachineSpec {
+        name: String::new(),
+        vcpus,
+        memory_bytes: 128 << 20,
+        image: Some(image),
+        disks: Vec::new(),
+        kernel_arguments: Vec::new(),
+        snapshots: true,
+        confined: false,
+        ready_timeout: Duration::from_secs(60),
+    };
     let remains = || {
         let files = fs::read_dir(run_dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let files =

@@ -69,7 +69,7 @@ fn signature_name(bytes: &[u8]) -> Option<String> {
         "" => return None,
         "KVMKVMKVM" => "KVM",
         "Microsoft Hv" => "Hyper-V",
-        "TCGTCGTCGTCG" => "QEMU TCG",
+        "TCGTCGTCGTCG" => virtmark_model::EMULATED_HOST,
         "VMwareVMware" => "VMware",
         "XenVMMXenVMM" => "Xen",
         "bhyve bhyve" => "bhyve",

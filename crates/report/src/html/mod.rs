@@ -104,6 +104,7 @@ impl Entry<'_> {
         let several = entries.len() > 1;
         let emulated = match (environment.hypervisor.is_emulated(), several) {
             (false, _) => "",
+            (true, _) if environment.hypervisor.nested_in_emulation => " (nested in emulation)",
             (true, false) => " (software emulation)",
             // There is less room, and a note says it in full.
             (true, true) => " (emulated)",

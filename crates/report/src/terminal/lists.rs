@@ -31,7 +31,11 @@ pub fn runs_list(rows: &[RunRow<'_>], style: Style) -> String {
     for row in rows {
         let run = row.run;
         let facts = &run.environment.hypervisor;
-        let accelerator = facts.accelerator.map(|accelerator| format!("/{accelerator}")).unwrap_or_default();
+        let accelerator = match facts.nested_in_emulation {
+            true => facts.execution().map(|words| format!("/{words}")),
+            false => facts.accelerator.map(|accelerator| format!("/{accelerator}")),
+        };
+        let accelerator = accelerator.unwrap_or_default();
         let emulated = facts.is_emulated();
         table.row(vec![
             Cell::from(run.id.as_str()).tone(Tone::Strong),

@@ -1,0 +1,180 @@
+//! What claims KVM, on KVM: in the lab that `make lab-test` has started. Each test is a user of a host that has KVM.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use virtmark_image::Store;
+use virtmark_lab::{Client, Outcome, Place};
+
+const LIMIT: Duration = Duration::from_secs(280);
+
+struct Run {
+    outcome: Outcome,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn json(&self) -> Value {
+        assert_eq!(self.outcome, Outcome::Exited(0), "{}", self.stderr);
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+/// Runs a line in the lab, which must have the files of this build.
+fn lab(line: &str) -> Run {
+    let client = Client::new(Place::in_cache(&Store::default_dir().unwrap()));
+    client.check_current().unwrap();
+    let argv = ["/bin/sh", "-c", line].map(String::from);
+    let path = "/lab/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let env = BTreeMap::from([("PATH".to_owned(), path.to_owned()), ("NO_COLOR".into(), "1".into())]);
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let outcome = client.exec(&argv, &env, b"", Some(LIMIT), &mut stdout, &mut stderr).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Run { outcome, stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// One finding of `virtmark doctor --json`.
+fn finding<'a>(checks: &'a Value, id: &str) -> (&'a str, &'a str) {
+    let check = checks.as_array().unwrap().iter().find(|check| check["id"] == id).unwrap();
+    (check["status"].as_str().unwrap(), check["finding"].as_str().unwrap())
+}
+
+/// The samples of the newest run in an archive of the lab, all of which succeeded and whose phases add up.
+fn samples(archive: &str) -> Vec<Value> {
+    let run = lab(&format!("virtmark export latest --archive {archive}")).json();
+    let samples = run["samples"].as_array().unwrap().clone();
+    for sample in &samples {
+        assert_eq!(sample["outcome"], "success", "{sample:#}");
+        let phases = sample["phases"].as_array().unwrap();
+        let sum: u64 = phases.iter().map(|phase| phase["duration_ns"].as_u64().unwrap()).sum();
+        assert_eq!(sum as f64, sample["value"].as_f64().unwrap(), "{sample:#}");
+        assert!(!phases.is_empty(), "{sample:#}");
+    }
+    assert!(!samples.is_empty());
+    samples
+}
+
+#[test]
+#[ignore = "needs the lab: make lab-test"]
+fn real_doctor_names_hardware_kvm_and_its_flavour() {
+    let checks = lab("virtmark doctor --json").json();
+    assert_eq!(finding(&checks, "cpu-virtualisation"), ("good", "AMD SVM with second-level paging"));
+    assert_eq!(finding(&checks, "nested"), ("good", "on (kvm_amd)"));
+    let (status, words) = finding(&checks, "kvm");
+    assert!(status == "good" && words.starts_with("yes, nested in emulation: "), "{status} {words}");
+    let (_, platform) = finding(&checks, "platform");
+    assert!(platform.contains("QEMU TCG"), "{platform}");
+    assert_eq!(finding(&checks, "huge-pages").1, "none reserved");
+    let reserve = |pages: u32| format!("echo {pages} > /proc/sys/vm/nr_hugepages");
+    let checks = lab(&format!("{}; virtmark doctor --json; {}", reserve(16), reserve(0))).json();
+    assert_ne!(finding(&checks, "huge-pages").1, "none reserved");
+}
+
+#[test]
+#[ignore = "needs the lab: make lab-test"]
+fn real_auto_picks_kvm_inside_and_says_why_on_both_sides() {
+    let tti = lab("virtmark tti --iterations 1 --warmup 0 --timeout 120s --archive /tmp/auto.sqlite");
+    let report = tti.json();
+    let facts = &report["environment"]["hypervisor"];
+    assert_eq!(facts["accelerator"], "kvm", "{report:#}");
+    assert_eq!(facts["nested_in_emulation"], true, "{report:#}");
+    assert!(facts["accelerator_reason"].as_str().unwrap().contains("reached user space"), "{facts}");
+    assert_eq!(report["emulated"], true);
+    assert!(tti.stderr.contains("NESTED IN EMULATION"), "{}", tti.stderr);
+    assert_eq!(samples("/tmp/auto.sqlite").len(), 1);
+    let shown = lab("virtmark show latest --archive /tmp/auto.sqlite");
+    assert!((shown.stdout + &shown.stderr).contains("kvm, nested in emulation"));
+
+    let outside = std::env::var("LAB_VIRTMARK").expect("make lab-test names the program");
+    let archive = tempfile::tempdir().unwrap();
+    let output = Command::new(outside)
+        .args(["tti", "--iterations", "1", "--warmup", "0", "--archive"])
+        .arg(archive.path().join("a.sqlite"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let facts = &report["environment"]["hypervisor"];
+    assert_eq!(facts["accelerator"], "tcg", "the lab is for hosts without KVM");
+    assert!(!facts["accelerator_reason"].as_str().unwrap().is_empty());
+}
+
+#[test]
+#[ignore = "needs the lab: make lab-test"]
+fn real_driver_conforms_under_kvm() {
+    let run = lab("real_conformance --nocapture --test-threads=1");
+    assert_eq!(run.outcome, Outcome::Exited(0), "{}{}", run.stdout, run.stderr);
+    assert!(run.stderr.contains("under kvm, nested in emulation"), "{}", run.stderr);
+    assert!(run.stdout.contains("test result: ok. 1 passed"), "{}", run.stdout);
+}
+
+#[test]
+#[ignore = "needs the lab: make lab-test"]
+fn real_operations_under_kvm_have_phases_that_add_up() {
+    let line = "virtmark lifecycle --iterations 1 --warmup 0 --timeout 120s --archive /tmp/life.sqlite";
+    assert_eq!(lab(line).json()["environment"]["hypervisor"]["accelerator"], "kvm");
+    let samples = samples("/tmp/life.sqlite");
+    for name in ["vm_creation", "vm_startup", "snapshot", "restore", "vm_shutdown", "vm_destroy"] {
+        assert_eq!(samples.iter().filter(|sample| sample["metric"] == name).count(), 1, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: make lab-test"]
+fn real_a_killed_run_leaves_nothing() {
+    let line = "rm -rf /run/killed; mkdir /run/killed; export VIRTMARK_RUN_DIR=/run/killed
+        virtmark tti --iterations 9 --warmup 0 --archive /tmp/killed.sqlite >/dev/null 2>&1 &
+        n=0; while [ -z \"$(pgrep qemu-system)\" ] && [ $n -lt 200 ]; do sleep 0.1; n=$((n+1)); done
+        pgrep qemu-system >/dev/null && echo started
+        kill -9 $!; wait $! 2>/dev/null
+        n=0; while [ -n \"$(pgrep qemu-system)\" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); done
+        pgrep qemu-system && echo alive
+        virtmark runs --archive /tmp/killed.sqlite >/dev/null
+        find /run/killed -mindepth 1 ! -name lock";
+    let run = lab(line);
+    assert_eq!(run.stdout, "started\n", "{}", run.stderr);
+}
+
+#[test]
+#[ignore = "needs the lab: make lab-test"]
+fn real_exits_are_recorded_by_reason() {
+    let line =
+        "rm -rf /tmp/store; virtmark capture --duration 15 --repeat 1 --timeout 180s --store /tmp/store \
+                --archive /tmp/capture.sqlite >/dev/null 2>/tmp/capture.log || cat /tmp/capture.log >&2
+                virtmark series query /tmp/store vcpu_exits_total --range all --format csv";
+    let run = lab(line);
+    assert_eq!(run.outcome, Outcome::Exited(0), "{}", run.stderr);
+    for reason in ["halt", "io"] {
+        assert!(run.stdout.contains(reason), "{reason} in {}", run.stdout);
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: make lab-test"]
+fn real_kvm_that_is_broken_is_told_apart() {
+    // Module missing.
+    let run = lab("modprobe -r kvm_amd kvm && virtmark doctor --json; code=$?; modprobe kvm_amd; exit $code");
+    let checks: Value = serde_json::from_str(&run.stdout).unwrap();
+    let check = checks.as_array().unwrap().iter().find(|check| check["id"] == "kvm-node").unwrap();
+    assert!(check["finding"].as_str().unwrap().starts_with("not there"), "{check}");
+    assert!(check["remedy"].as_str().unwrap().contains("modprobe kvm_amd"), "{check}");
+    // Node that this user may not open.
+    let line = "chmod 600 /dev/kvm; mkdir -p /tmp/nobody; chown 65534 /tmp/nobody
+        HOME=/tmp/nobody setpriv --reuid 65534 --regid 65534 --clear-groups virtmark doctor --json";
+    let run = lab(line);
+    let checks: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert!(finding(&checks, "kvm-node").1.starts_with("this user may not open it"), "{checks:#}");
+    assert!(finding(&checks, "kvm").1.starts_with("no: /dev/kvm: this user may not open it"), "{checks:#}");
+    // A node whose guests are never heard of.
+    let line = "printf '#!/bin/sh\\ncase \"$*\" in *accel*) exec qemu-system-x86_64 \"$@\" -append quiet;; esac
+        exec qemu-system-x86_64 \"$@\"\\n' > /tmp/mute; chmod 755 /tmp/mute; virtmark doctor --qemu /tmp/mute --json";
+    let run = lab(line);
+    let checks: Value = serde_json::from_str(&run.stdout).unwrap();
+    let (status, words) = finding(&checks, "kvm");
+    assert_eq!(status, "warning", "{checks:#}");
+    assert!(words.starts_with("present but unusable: /dev/kvm opens, but"), "{words}");
+}

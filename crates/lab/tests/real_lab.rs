@@ -145,11 +145,17 @@ fn real_exits_are_recorded_by_reason() {
     let line =
         "rm -rf /tmp/store; virtmark capture --duration 15 --repeat 1 --timeout 180s --store /tmp/store \
                 --archive /tmp/capture.sqlite >/dev/null 2>/tmp/capture.log || cat /tmp/capture.log >&2
-                virtmark series query /tmp/store vcpu_exits_total --range all --format csv";
+                virtmark series query /tmp/store vcpu_exits_total --range all --format csv; virtmark series info /tmp/store";
     let run = lab(line);
     assert_eq!(run.outcome, Outcome::Exited(0), "{}", run.stderr);
+    // The last points of reasons that every guest has.
     for reason in ["halt", "io"] {
-        assert!(run.stdout.contains(reason), "{reason} in {}", run.stdout);
+        let lines = run.stdout.lines().filter(|line| line.contains(&format!("reason=\"\"{reason}\"\"")));
+        let count = lines.last().and_then(|line| line.rsplit(',').next()).unwrap_or_default();
+        assert!(count.parse::<f64>().is_ok_and(|count| count > 0.0), "{reason} in {}", run.stdout);
+    }
+    for series in ["vcpu_steal_seconds_total", "vcpu_halt_poll_seconds_total", "vcpu_all_exits_total"] {
+        assert!(run.stdout.contains(series), "{series} in {}", run.stdout);
     }
 }
 

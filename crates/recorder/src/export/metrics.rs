@@ -16,7 +16,7 @@ pub struct Metric {
 }
 
 /// The metrics of machines, as seen from the host and from inside, and those of the recorder itself, by name.
-pub const METRICS: [Metric; 22] = [
+pub const METRICS: [Metric; 23] = [
     counter("blk_bytes_total", &["machine", "disk", "direction"], "Bytes read from and written to a disk."),
     gauge(
         "blk_request_seconds",
@@ -48,6 +48,11 @@ pub const METRICS: [Metric; 22] = [
         "vcpu_exits_total",
         &["machine", "reason"],
         "Exits of all virtual CPUs that have a reason of their own.",
+    ),
+    counter(
+        "vcpu_halt_poll_seconds_total",
+        &["machine", "outcome"],
+        "Time that KVM polled for work before it let halted virtual CPUs sleep.",
     ),
     counter(
         "vcpu_steal_seconds_total",

@@ -66,12 +66,17 @@ pub(super) fn exits(answer: &Value, sink: &mut Sink<'_>) {
             let (Some(name), Some(value)) = (statistic["name"].as_str(), statistic["value"].as_u64()) else {
                 continue;
             };
-            if name == "exits" || name.ends_with("_exits") {
+            if name == "exits" || name.ends_with("_exits") || halt_poll(name).is_some() {
                 *sums.entry(name).or_default() += value;
             }
         }
     }
     for (name, count) in sums {
+        if let Some(outcome) = halt_poll(name) {
+            let seconds = count as f64 / 1e9;
+            sink("vcpu_halt_poll_seconds_total", &[("outcome", outcome)], MetricKind::Counter, seconds);
+            continue;
+        }
         match name.strip_suffix("_exits") {
             Some(reason) => {
                 sink("vcpu_exits_total", &[("reason", reason)], MetricKind::Counter, count as f64)
@@ -79,6 +84,12 @@ pub(super) fn exits(answer: &Value, sink: &mut Sink<'_>) {
             None => sink("vcpu_all_exits_total", &[], MetricKind::Counter, count as f64),
         }
     }
+}
+
+/// What became of the time that KVM polled for before it let a halted virtual CPU sleep: `success` when work came
+/// meanwhile, `fail` when none did.
+fn halt_poll(name: &str) -> Option<&str> {
+    name.strip_prefix("halt_poll_")?.strip_suffix("_ns")
 }
 
 #[cfg(test)]
@@ -131,6 +142,8 @@ mod tests {
                 { "name": "exits", "value": 100 + halt },
                 { "name": "halt_exits", "value": halt },
                 { "name": "io_exits", "value": 7 },
+                { "name": "halt_poll_success_ns", "value": 250_000_000 },
+                { "name": "halt_poll_invalid", "value": 1 },
                 { "name": "guest_mode", "value": false },
                 { "name": "halt_wait_hist", "value": [1, 2] },
                 { "name": "irq_injections", "value": 5 } ] })
@@ -143,6 +156,7 @@ mod tests {
             [
                 "vcpu_all_exits_total [] 207",
                 r#"vcpu_exits_total [("reason", "halt")] 7"#,
+                r#"vcpu_halt_poll_seconds_total [("outcome", "success")] 0.5"#,
                 r#"vcpu_exits_total [("reason", "io")] 14"#,
             ]
         );

@@ -48,18 +48,15 @@ lab: setup build ## Start the lab: a machine with KVM, on hosts without (docs/la
 
 .PHONY: lab-test
 lab-test: setup ## Everything that claims KVM, on KVM: in the lab, or directly where KVM works
-	@guest/setup-lab.sh
-	lab/test.sh all
+	@lab/test.sh all
 
 .PHONY: lab-test-short
-lab-test-short: setup
-	@guest/setup-lab.sh
-	lab/test.sh short
+lab-test-short: setup ## One start of the lab, and the drivers' conformance suite in it
+	@lab/test.sh short
 
 .PHONY: lab-boots
 lab-boots: setup ## 100 boots in a row under KVM: none may fail
-	@guest/setup-lab.sh
-	lab/test.sh boots
+	@lab/test.sh boots
 
 STORE := $(RESULTS)/vmm_metrics
 

@@ -107,6 +107,11 @@ impl Exit {
         }
     }
 
+    /// The exit that has this number, of a process that is this program as well.
+    pub(crate) fn of_code(code: i32) -> Option<Self> {
+        TABLE.iter().map(|(exit, _)| *exit).find(|exit| i32::from(exit.code()) == code)
+    }
+
     /// The exit for a run in which nothing succeeded and everything failed so.
     pub(crate) fn of_class(class: FailureClass) -> Self {
         match class {

@@ -7,6 +7,7 @@ use virtmark_driver_endpoint::MappingError;
 use virtmark_host::rundir::RunDirError;
 use virtmark_hypervisor::Error as HypervisorError;
 use virtmark_image::ImageError;
+use virtmark_lab::Error as LabError;
 use virtmark_recorder::Error as RecordError;
 use virtmark_recorder::export::remote_write::PushError;
 use virtmark_sandbox::http::ServeError;
@@ -65,8 +66,10 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(failure.exit);
     }
     if let Some(error) = cause.downcast_ref::<HypervisorError>() {
-        let exit = Exit::of_class(error.class());
-        return Some(if exit == Exit::NothingSucceeded { Exit::Unexpected } else { exit });
+        return Some(of_hypervisor(error));
+    }
+    if let Some(error) = cause.downcast_ref::<LabError>() {
+        return of_lab(error);
     }
     if let Some(error) = cause.downcast_ref::<ArchiveError>() {
         return of_archive(error);
@@ -111,6 +114,25 @@ fn of_archive(error: &ArchiveError) -> Option<Exit> {
         ArchiveError::Locked { .. } => Some(Exit::ArchiveLocked),
         ArchiveError::PermissionDenied { .. } => Some(Exit::PermissionDenied),
         // What has no code of its own may still have a cause that does.
+        _ => None,
+    }
+}
+
+fn of_hypervisor(error: &HypervisorError) -> Exit {
+    let exit = Exit::of_class(error.class());
+    if exit == Exit::NothingSucceeded { Exit::Unexpected } else { exit }
+}
+
+fn of_lab(error: &LabError) -> Option<Exit> {
+    match error {
+        LabError::Hypervisor(error) => Some(of_hypervisor(error)),
+        LabError::Image(ImageError::Tool { .. }) | LabError::NoSvm { .. } => Some(Exit::Unsupported),
+        LabError::Image(error) => of_image(error),
+        LabError::Lost { .. } => Some(Exit::AgentLost),
+        LabError::NoKvm { .. } => Some(Exit::AcceleratorUnavailable),
+        LabError::NoRoom { what, .. } if what == "memory" => Some(Exit::OutOfMemory),
+        LabError::NoRoom { .. } => Some(Exit::DiskFull),
+        LabError::RunDir(error) => of_run_dir(error),
         _ => None,
     }
 }

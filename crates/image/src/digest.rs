@@ -15,8 +15,10 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// SHA-256 of the contents of a file, read in pieces.
-pub(crate) fn sha256_file(path: &Path) -> Result<String, ImageError> {
+/// SHA-256 of the contents of a file, read in pieces, in lower-case hexadecimal.
+///
+/// Errors: the file cannot be read.
+pub fn sha256_file(path: &Path) -> Result<String, ImageError> {
     let mut file = File::open(path).on("open", path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 20];

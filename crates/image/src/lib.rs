@@ -23,6 +23,7 @@ mod testing;
 mod volume;
 
 pub use arch::Arch;
+pub use digest::sha256_file;
 pub use error::ImageError;
 pub use kernel::KernelFormat;
 pub use recipe::{ExtraFile, KernelSource, TinyRecipe};

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use virtmark_driver_qemu::{AcceleratorChoice, Hosting, Qemu, QemuOptions, ReadOnlyDisk};
-use virtmark_host::rundir::RunDir;
-use virtmark_hypervisor::{
-    BootImage, Command, Error as MachineError, GuestLink, Hypervisor, Machine, MachineSpec, MachineState,
+use virtmark_driver_qemu::{
+    AcceleratorChoice, Hosting, Program, Qemu, QemuOptions, ReadOnlyDisk, refuses_to_host,
 };
+use virtmark_host::rundir::RunDir;
+use virtmark_hypervisor::{BootImage, Command, GuestLink, Hypervisor, Machine, MachineSpec, MachineState};
 use virtmark_image::{Image, KernelSource, RootRecipe, SharedFile, Store, TinyRecipe, Volume};
 
 use crate::{Error, Result, room};
@@ -81,10 +81,14 @@ impl Lab {
     /// disks are there.
     pub fn start(options: &LabOptions, run_dir: Arc<RunDir>, progress: &mut dyn FnMut(&str)) -> Result<Self> {
         room::memory(options.memory_bytes)?;
+        // Before anything is made, which takes a minute.
+        if let Some(reason) = refuses_to_host(&Program::find(options.qemu.as_deref())?) {
+            return Err(Error::NoSvm { reason });
+        }
         let store = Store::open(options.store.clone())?;
+        room::disk(store.dir(), BUILD_BYTES)?;
         let image =
             store.ensure_tiny(&TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec()), &mut *progress)?;
-        room::disk(store.dir(), BUILD_BYTES)?;
         let root = store.ensure_root(&recipe(), &mut *progress)?;
         let share = store.ensure_share(&options.shared, &mut *progress)?;
         let boot = BootImage::of(&image);
@@ -113,8 +117,8 @@ impl Lab {
             ready_timeout: options.ready_timeout,
         };
         progress("starting the lab");
-        let (mut machine, _) = qemu.create(&spec).map_err(without_svm)?;
-        machine.start().map_err(without_svm)?;
+        let (mut machine, _) = qemu.create(&spec)?;
+        machine.start()?;
         let guest = machine.guest()?;
         let mut command = Command::argv(["/bin/sh", "-c", PREPARE, "prepare", &package_of(&image)]);
         command.timeout = Some(Duration::from_secs(30));
@@ -163,14 +167,4 @@ fn recipe() -> RootRecipe {
 /// Name and version of the kernel's package, by which virtmark in the lab finds it.
 fn package_of(image: &Image) -> String {
     format!("linux-image-{}_0", image.kernel_release)
-}
-
-/// QEMU's refusal of a CPU feature, with what it means here.
-fn without_svm(error: MachineError) -> Error {
-    let text = error.to_string();
-    let refused = |line: &&str| line.contains("support requested feature") || line.contains("svm");
-    if let line @ Some(_) = text.lines().find(refused) {
-        return Error::NoSvm { reason: line.unwrap_or(&text).trim().to_owned() };
-    }
-    error.into()
 }

@@ -1,6 +1,7 @@
 //! Keeps a lab beyond the life of the command that started it, and does what other commands ask of it.
 
-use std::io;
+use std::io::{self, Read};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use virtmark_host::rundir::RunDir;
 use virtmark_host::signals::Interrupt;
-use virtmark_hypervisor::{Command, Error as MachineError, ExecStatus, GuestLink, OutputStream};
+use virtmark_hypervisor::{Cancel, Command, Error as MachineError, ExecStatus, GuestLink, OutputStream};
 
 use crate::machine::{Lab, LabOptions};
 use crate::place::{Copied, Held, Place, Status};
@@ -129,7 +130,14 @@ impl Shared {
                 command.env = env;
                 command.timeout = timeout_ms.map(Duration::from_millis);
                 command.stdin = stdin(stream)?;
-                self.exec(&command, stream)?
+                let cancel = Cancel::new();
+                command.cancel = Some(cancel.clone());
+                let watcher = watch(stream.try_clone()?, cancel)?;
+                let answer = self.exec(&command, stream);
+                // Ends the watcher's reading. Whoever asked is only written to from now on.
+                let _ = stream.shutdown(Shutdown::Read);
+                let _ = watcher.join();
+                answer?
             }
             Ok(Request::Get { path }) => {
                 let mut file = Frames(stream);
@@ -147,7 +155,7 @@ impl Shared {
         wire::send_message(stream, &answer)
     }
 
-    /// Runs a command; when nobody takes its output any more, it is killed.
+    /// Runs a command; when nobody waits for it any more, it is killed.
     fn exec(&self, command: &Command, stream: &mut UnixStream) -> io::Result<Answer> {
         let mut handle = match self.guest.spawn(command) {
             Ok(handle) => handle,
@@ -165,7 +173,7 @@ impl Shared {
             };
             for part in chunk.data.chunks(FRAME_BYTES) {
                 if let Err(error) = wire::send(stream, kind, part) {
-                    // Dropping the handle would do the same, later.
+                    // Nobody hears of it when that fails.
                     let _ = handle.kill();
                     return Err(error);
                 }
@@ -185,6 +193,15 @@ impl Shared {
         let remaining_ms = millis(self.lifetime.saturating_sub(up));
         Status { up_ms: millis(up), remaining_ms, ..self.status.clone() }
     }
+}
+
+/// Gives the command up when the other end of its connection, which has nothing more to say, closes.
+fn watch(mut stream: UnixStream, cancel: Cancel) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("lab-watch".into()).spawn(move || {
+        // Anything else than the end is not how a lab is spoken to.
+        let _ = stream.read(&mut [0]);
+        cancel.cancel();
+    })
 }
 
 fn answer_of(result: Result<Answer, MachineError>) -> Answer {

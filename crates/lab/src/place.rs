@@ -63,23 +63,31 @@ pub struct Copied {
     pub size_bytes: u64,
     /// Time of the last change.
     pub modified: SystemTime,
+    /// SHA-256 of the contents, in hexadecimal.
+    pub sha256: String,
 }
 
 impl Copied {
     /// The file as it is now.
     pub(crate) fn of(source: &Path, path: &str) -> Result<Self> {
-        let look = || -> stdio::Result<_> {
-            let metadata = fs::metadata(source)?;
-            Ok((metadata.len(), metadata.modified()?))
-        };
-        let (size_bytes, modified) = look().map_err(io(format!("look at {}", source.display())))?;
-        Ok(Self { source: source.into(), path: path.into(), size_bytes, modified })
+        let (size_bytes, modified) = look(source).map_err(io(format!("look at {}", source.display())))?;
+        let sha256 = virtmark_image::sha256_file(source)?;
+        Ok(Self { source: source.into(), path: path.into(), size_bytes, modified, sha256 })
     }
 
-    /// Whether the host's file is still the same.
+    /// Whether the host's file still has the same contents. They are read when its time is another.
     pub(crate) fn is_current(&self) -> bool {
-        Self::of(&self.source, &self.path).is_ok_and(|now| now == *self)
+        let Ok((size_bytes, modified)) = look(&self.source) else { return false };
+        size_bytes == self.size_bytes
+            && (modified == self.modified
+                || virtmark_image::sha256_file(&self.source).is_ok_and(|sha256| sha256 == self.sha256))
     }
+}
+
+/// Size and time of the last change.
+fn look(source: &Path) -> stdio::Result<(u64, SystemTime)> {
+    let metadata = fs::metadata(source)?;
+    Ok((metadata.len(), metadata.modified()?))
 }
 
 impl Place {
@@ -194,7 +202,19 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let copied = Copied::of(&path, "bin/program").unwrap();
         assert!(copied.is_current());
-        fs::write(&path, "three").unwrap();
+        let write = |content: &str| {
+            fs::write(&path, content).unwrap();
+            let later = copied.modified + std::time::Duration::from_secs(1);
+            File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        };
+        // The same bytes are the same program, whenever they were written.
+        write("one");
+        assert!(copied.is_current());
+        write("two");
+        assert!(!copied.is_current());
+        write("three");
+        assert!(!copied.is_current());
+        fs::remove_file(&path).unwrap();
         assert!(!copied.is_current());
     }
 }

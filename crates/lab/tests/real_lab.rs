@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use virtmark_image::Store;
-use virtmark_lab::{Client, Outcome, Place};
+use virtmark_image::{SharedFile, Store};
+use virtmark_lab::{Client, Job, LabOptions, Outcome, Place, Where};
 
 const LIMIT: Duration = Duration::from_secs(280);
 
@@ -106,10 +107,22 @@ fn real_auto_picks_kvm_inside_and_says_why_on_both_sides() {
 #[test]
 #[ignore = "needs the lab: make lab-test"]
 fn real_driver_conforms_under_kvm() {
-    let run = lab("real_conformance --nocapture --test-threads=1");
+    conforms("real_machines_conform");
+}
+
+#[test]
+#[ignore = "needs the lab: make lab-test"]
+fn real_driver_conforms_with_two_cpus_under_kvm() {
+    conforms("real_machines_with_two_cpus_conform");
+}
+
+/// Runs one test of the driver's suite in the lab.
+fn conforms(test: &str) {
+    let run = lab(&format!("real_conformance --nocapture --exact {test}"));
     assert_eq!(run.outcome, Outcome::Exited(0), "{}{}", run.stdout, run.stderr);
     assert!(run.stderr.contains("under kvm, nested in emulation"), "{}", run.stderr);
     assert!(run.stdout.contains("test result: ok. 1 passed"), "{}", run.stdout);
+    eprintln!("{}", run.stderr);
 }
 
 #[test]
@@ -157,6 +170,60 @@ fn real_exits_are_recorded_by_reason() {
     for series in ["vcpu_steal_seconds_total", "vcpu_halt_poll_seconds_total", "vcpu_all_exits_total"] {
         assert!(run.stdout.contains(series), "{series} in {}", run.stdout);
     }
+}
+
+#[test]
+#[ignore = "needs the lab: make lab-test"]
+fn real_files_go_in_and_come_out() {
+    let program = std::env::var("LAB_VIRTMARK").expect("make lab-test names the program");
+    let place = tempfile::tempdir().unwrap();
+    let (source, target) = (place.path().join("source"), place.path().join("target"));
+    // Larger than a frame, and no multiple of one.
+    let content: Vec<u8> = (0..3_000_001u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    std::fs::write(&source, &content).unwrap();
+    std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o750)).unwrap();
+    let virtmark = |arguments: &[&str]| Command::new(&program).arg("lab").args(arguments).output().unwrap();
+    let put = virtmark(&["put", source.to_str().unwrap(), "/tmp/travels"]);
+    assert!(put.status.success(), "{}", String::from_utf8_lossy(&put.stderr));
+    let inside = lab("sha256sum < /tmp/travels; stat -c %a /tmp/travels").stdout;
+    let expected = virtmark_image::sha256_file(&source).unwrap();
+    assert_eq!(inside, format!("{expected}  -\n750\n"));
+    let get = virtmark(&["get", "/tmp/travels", target.to_str().unwrap()]);
+    assert!(get.status.success(), "{}", String::from_utf8_lossy(&get.stderr));
+    assert!(std::fs::read(&target).unwrap() == content);
+    assert_eq!(std::fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o750);
+    // What is not there leaves nothing here.
+    let absent = place.path().join("absent");
+    let get = virtmark(&["get", "/tmp/nowhere", absent.to_str().unwrap()]);
+    let words = String::from_utf8_lossy(&get.stderr).into_owned();
+    assert!(!get.status.success() && words.contains("/tmp/nowhere"), "{words}");
+    assert!(!absent.exists());
+}
+
+/// The way that other drivers' tests take: files and a command to wherever KVM is, and what it found back.
+#[test]
+#[ignore = "needs KVM or a lab: make lab-test"]
+fn real_a_job_takes_its_files_to_kvm_and_brings_results() {
+    let place = tempfile::tempdir().unwrap();
+    let script = place.path().join("look.sh");
+    let lines = "#!/bin/sh\nset -e\ntest -c /dev/kvm && echo node\nmkdir -p $LAB_RESULTS/deep\n\
+        grep -c . $0 > $LAB_RESULTS/deep/lines\necho $WORD > $LAB_RESULTS/word\necho said >&2\nexit 7\n";
+    std::fs::write(&script, lines).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let job = Job {
+        files: vec![SharedFile { source: script, path: "tools/look.sh".into() }],
+        command: "$LAB_FILES/tools/look.sh".into(),
+        env: [("WORD".to_owned(), "given".to_owned())].into(),
+        timeout: Duration::from_secs(60),
+    };
+    let options = LabOptions { memory_bytes: 1 << 30, ..LabOptions::new(Store::default_dir().unwrap()) };
+    let output = virtmark_lab::run(&job, &options, &mut |line| eprintln!("{line}")).unwrap();
+    assert_eq!(output.place, Where::Lab, "LAB_VIRTMARK is for hosts without KVM");
+    assert_eq!(output.outcome, Outcome::Exited(7), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"node\n"[..], &b"said\n"[..]));
+    let expected = [("deep/lines", "8\n"), ("word", "given\n")];
+    let expected: BTreeMap<_, _> = expected.map(|(name, text)| (name.to_owned(), text.into())).into();
+    assert_eq!(output.results, expected);
 }
 
 #[test]

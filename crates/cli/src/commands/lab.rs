@@ -152,7 +152,8 @@ fn not_started(log: &Path, status: process::ExitStatus) -> Failure {
         Some(_) => text.trim().trim_start_matches("virtmark: ").to_owned(),
         None => format!("the process that holds the lab ended ({status}); see {}", log.display()),
     };
-    Failure { exit: Exit::Unexpected, message }
+    let exit = status.code().and_then(Exit::of_code).unwrap_or(Exit::Unexpected);
+    Failure { exit, message }
 }
 
 /// Holds the lab until it is to end. Runs in a session of its own, so that a Ctrl-C of the terminal does not reach it.

@@ -1,8 +1,11 @@
 //! Machines that run machines themselves: nested virtualisation, and disks with what they need for it.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
+use crate::Program;
 use crate::command_line::escaped_path;
 
 /// What machines get that are hosts of their own.
@@ -25,6 +28,37 @@ pub struct ReadOnlyDisk {
 /// may. With `enforce` a QEMU that cannot do it says so and ends, instead of leaving it out.
 pub(crate) const CPU: &str = "max,+svm,+npt,enforce";
 
+/// Why this QEMU cannot emulate a CPU with virtualisation of its own, in its words; `None` when it can. Nothing boots.
+pub fn refuses_to_host(program: &Program) -> Option<String> {
+    let ask = || {
+        let mut command = Command::new(&program.path);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-S", "-machine", "pc"]);
+        command.args(["-accel", "tcg", "-cpu", CPU, "-m", "64", "-monitor", "stdio"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        if let Some(mut monitor) = child.stdin.take() {
+            // One that has ended already says why on its standard error.
+            let _ = monitor.write_all(b"quit\n");
+        }
+        child.wait_with_output()
+    };
+    match ask() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let telling = text.lines().find(|line| line.contains("svm") || line.contains("npt"));
+            let line = telling.or_else(|| text.lines().rfind(|line| !line.trim().is_empty()));
+            Some(
+                line.map_or_else(
+                    || format!("it ended with {}", output.status),
+                    |line| line.trim().to_owned(),
+                ),
+            )
+        }
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 impl Hosting {
     /// The arguments that its disks need.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
@@ -46,6 +80,28 @@ impl Hosting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_qemu_without_svm_is_known_by_its_own_words() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let program = |name: &str, lines: &str| {
+            let path = place.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            Program { path, version: "7.2.0".into() }
+        };
+        let lines = "echo 'qemu: warning: TCG does not support requested feature: CPUID.80000001H:ECX.svm [bit 2]' >&2
+            echo 'qemu: TCG does not support requested features' >&2; exit 1";
+        let refusal = refuses_to_host(&program("old", lines)).unwrap();
+        assert!(refusal.ends_with("ECX.svm [bit 2]"), "{refusal}");
+        let silent = refuses_to_host(&program("silent", "exit 3")).unwrap();
+        assert!(silent.contains("exit status: 3"), "{silent}");
+        // It gets a CPU that has to have it, and ends when it is told to.
+        let lines =
+            "read word; case \"$word $*\" in 'quit '*'-cpu max,+svm,+npt,enforce'*) exit 0;; esac; exit 1";
+        assert_eq!(refuses_to_host(&program("new", lines)), None);
+    }
 
     #[test]
     fn disks_are_read_only_and_found_by_their_name() {

@@ -35,7 +35,7 @@ use virtmark_model::{Accelerator, HypervisorFacts, Timeline};
 
 pub use confinement::{ConfinementFacts, Measure};
 pub use discover::Program;
-pub use hosting::{Hosting, ReadOnlyDisk};
+pub use hosting::{Hosting, ReadOnlyDisk, refuses_to_host};
 
 use crate::boot::BootPlan;
 use crate::machine::QemuMachine;

@@ -5,8 +5,9 @@
 //! volumes/.tmp-*        a build that is running, or died
 //! ```
 //!
-//! The id is the hash of what the file system is made of: a recipe for a root, the names, sizes and times of files for
-//! a share. An entry appears whole, by one rename. A share that nobody has attached any more goes when the next is made.
+//! The id is the hash of what the file system is made of: a recipe and a kernel's contents for a root, names, modes and
+//! contents of files for a share. An entry appears whole, by one rename. A share that nobody has attached any more goes
+//! when the next is made.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use super::files::{self, TemporaryDir, write_synced};
 use super::lock::Lock;
-use crate::digest::sha256;
+use crate::digest::{sha256, sha256_file};
 use crate::error::IoContext;
 use crate::sources::Sources;
 use crate::{ImageError, RootRecipe, SharedFile, TinyRecipe, Volume};
@@ -55,8 +56,15 @@ impl Store {
     ) -> Result<Volume, ImageError> {
         let tiny = TinyRecipe { kernel: recipe.kernel.clone(), ..TinyRecipe::new(Vec::new()) };
         let sources = Sources::find(&tiny, &self.kernels_dir())?;
-        let mut made_of = format!("root {FORMAT}\n{recipe:?}\n{}\n", sources.kernel.display());
-        describe(&sources.kernel, &mut made_of)?;
+        let release = sources.modules.as_deref().and_then(Path::file_name).unwrap_or_default();
+        let made_of = format!(
+            "root {FORMAT}\nmmdebstrap {}\ndirectories {}\nkernel {} {}\nmodules {}\n",
+            debian_arguments(recipe).join(" "),
+            recipe.directories.join(" "),
+            sources.kernel.file_name().unwrap_or_default().display(),
+            sha256_file(&sources.kernel)?,
+            release.display(),
+        );
         let kind = format!("root {}", recipe.name);
         self.ensure_volume(&kind, &made_of, progress, |work, progress| {
             progress(&format!(
@@ -82,18 +90,25 @@ impl Store {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Volume, ImageError> {
         let mut made_of = format!("share {FORMAT}\n");
+        let mut digests = Vec::with_capacity(shared.len());
         for file in shared {
-            made_of.push_str(&format!("{} {}", file.path, file.source.display()));
-            describe(&file.source, &mut made_of)?;
+            let mode = fs::metadata(&file.source).on("look at", &file.source)?.mode() & 0o777;
+            let digest = sha256_file(&file.source)?;
+            made_of.push_str(&format!("{digest} {mode:o} {}\n", file.path));
+            digests.push(digest);
         }
         let volume = self.ensure_volume("share", &made_of, progress, |work, _| {
             let tree = work.join("tree");
             fs::create_dir(&tree).on("create", &tree)?;
-            for file in shared {
+            for (file, digest) in shared.iter().zip(&digests) {
                 let target = tree.join(&file.path);
                 let parent = target.parent().unwrap_or(&tree);
                 fs::create_dir_all(parent).on("create", parent)?;
                 fs::copy(&file.source, &target).on("copy", &file.source)?;
+                if sha256_file(&target)? != *digest {
+                    let changed = io::Error::other("it changes while it is copied");
+                    return Err(changed).on("copy", &file.source);
+                }
             }
             Ok(tree)
         })?;
@@ -182,30 +197,22 @@ fn read_record(directory: &Path) -> Option<Record> {
     (record.format == FORMAT).then_some(record)
 }
 
-/// What tells that a file is still the one that was read.
-fn describe(path: &Path, text: &mut String) -> Result<(), ImageError> {
-    let metadata = fs::metadata(path).on("look at", path)?;
-    text.push_str(&format!(
-        " {} {} {} {:o}\n",
-        metadata.len(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.mode() & 0o777
-    ));
-    Ok(())
+/// What `mmdebstrap` is told besides where to write. It takes Debian's own servers.
+fn debian_arguments(recipe: &RootRecipe) -> Vec<String> {
+    let mut arguments = vec!["--variant=minbase".to_owned(), "--format=tar".into()];
+    arguments.push(format!("--include={}", recipe.packages.join(",")));
+    for unread in ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"] {
+        arguments.push(format!("--dpkgopt=path-exclude={unread}"));
+    }
+    arguments.push(recipe.suite.clone());
+    arguments
 }
 
 /// Unpacks a minimal Debian. As an archive first, so that no privilege is needed: device files stay out of it.
 fn debian(recipe: &RootRecipe, work: &Path) -> Result<PathBuf, ImageError> {
     let archive = work.join("root.tar");
-    let mut include = String::from("--include=");
-    include.push_str(&recipe.packages.join(","));
     let mut mmdebstrap = Command::new("mmdebstrap");
-    mmdebstrap.args(["--quiet", "--variant=minbase", "--format=tar", &include]);
-    for unread in ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"] {
-        mmdebstrap.arg(format!("--dpkgopt=path-exclude={unread}"));
-    }
-    mmdebstrap.arg(&recipe.suite).arg(&archive);
+    mmdebstrap.arg("--quiet").args(debian_arguments(recipe)).arg(&archive);
     run(&mut mmdebstrap, "mmdebstrap")?;
     let tree = work.join("tree");
     fs::create_dir(&tree).on("create", &tree)?;
@@ -276,4 +283,63 @@ fn run(command: &mut Command, tool: &'static str) -> Result<(), ImageError> {
     let last: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
     let said = last.into_iter().rev().collect::<Vec<_>>().join("; ");
     Err(ImageError::Tool { tool, reason: format!("it ended with {}: {said}", output.status) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_mke2fs() -> bool {
+        let found = run(Command::new("mke2fs").arg("-V"), "mke2fs");
+        if let Err(error) = &found {
+            eprintln!("skipped: {error}");
+        }
+        found.is_ok()
+    }
+
+    #[test]
+    fn a_share_is_made_of_contents_and_made_again_when_they_change() {
+        if !has_mke2fs() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(place.path().join("store")).unwrap();
+        let source = place.path().join("program");
+        let shared = [SharedFile { source: source.clone(), path: "bin/program".into() }];
+        let share = || store.ensure_share(&shared, &mut |_| {}).unwrap();
+        let inode = |volume: &Volume| fs::metadata(&volume.file).unwrap().ino();
+        fs::write(&source, "one").unwrap();
+        let first = share();
+        let made = inode(&first);
+        // The same bytes, built again.
+        fs::remove_file(&source).unwrap();
+        fs::write(&source, "one").unwrap();
+        let same = share();
+        assert_eq!((&same.id, inode(&same)), (&first.id, made));
+        // Other bytes of the same size and time.
+        let time = fs::metadata(&source).unwrap().modified().unwrap();
+        fs::write(&source, "two").unwrap();
+        File::options().write(true).open(&source).unwrap().set_modified(time).unwrap();
+        let second = share();
+        assert_ne!(second.id, first.id);
+        // One that is attached stays, and goes with the next that is made when nobody has it any more.
+        assert!(first.file.exists());
+        drop((first, same));
+        fs::write(&source, "three").unwrap();
+        let third = share();
+        assert_eq!(fs::read_dir(store.volumes()).unwrap().count(), 2);
+        drop(second);
+        share();
+        assert!(third.file.exists());
+        assert_eq!(fs::read_dir(store.volumes()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(place.path().join("store")).unwrap();
+        let shared = [SharedFile { source: "/nonexistent/program".into(), path: "a".into() }];
+        let error = store.ensure_share(&shared, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/program"), "{error}");
+    }
 }

@@ -5,14 +5,16 @@
 mod common;
 
 use std::fs;
+use std::time::Instant;
 
 use virtmark_host::process::live_children;
-use virtmark_hypervisor::MachineSpec;
-use virtmark_hypervisor::conformance::{Subject, Verdict, run};
+use virtmark_hypervisor::conformance::{Subject, Verdict, run_some};
+use virtmark_hypervisor::{Hypervisor, MachineSpec};
 
 use common::Place;
-use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec};
-use virtmark_image::{Store, TinyRecipe};
+
+/// Names the checks to run, with commas between them; all when it is not set. For places where each takes long.
+const CHECKS_VARIABLE: &str = "VIRTMARK_CHECKS";
 
 #[test]
 fn real_machines_conform() {
@@ -28,35 +30,8 @@ fn real_machines_with_two_cpus_conform() {
 fn conform(vcpus: u32) {
     let place = Place::with_vcpus(vcpus);
     let Place { run_dir, qemu, .. } = &place;
+    eprintln!("under {}", qemu.facts().execution().unwrap());
     let spec = MachineSpec { vcpus, ..place.spec("") };
-    let place = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
-    let store = Store::open(Store::default_dir().unwrap()).unwrap();
-    let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
-    let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}")).unwrap();
-    let image = BootImage::of(&image);
-    let run_dir = Arc::new(
-        RunDir::create_in(Roots::new(place.path().join("run"), [place.path().join("bulk")])).unwrap(),
-    );
-    let options = QemuOptions {
-        program: None,
-        accelerator: AcceleratorChoice::Auto,
-        cache: store.dir().to_path_buf(),
-        vcpus,
-    };
-    let qemu = Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}")).unwrap();
-    let facts = qemu.facts();
-    eprintln!("under {}", facts.execution().unwrap());
-    let spec = MachineSpec {
-        name: String::new(),
-        vcpus,
-        memory_bytes: 128 << 20,
-        image: Some(image),
-        disks: Vec::new(),
-        kernel_arguments: Vec::new(),
-        snapshots: true,
-        confined: false,
-        ready_timeout: Duration::from_secs(60),
-    };
     let remains = || {
         let files = fs::read_dir(run_dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let files =
@@ -67,7 +42,18 @@ fn conform(vcpus: u32) {
     };
     let scratch = run_dir.bulk_dir("snapshots", 1 << 30).unwrap();
     let subject = Subject { hypervisor: qemu, spec, scratch, remains: &remains };
-    let verdicts = run(&subject, &mut |name, verdict| eprintln!("{name}: {verdict}"));
+    let chosen = std::env::var(CHECKS_VARIABLE).ok();
+    let chosen: Option<Vec<&str>> = chosen.as_deref().map(|names| names.split(',').collect());
+    let takes = |name: &str| chosen.as_ref().is_none_or(|names| names.contains(&name));
+    let mut last = Instant::now();
+    let verdicts = run_some(&subject, &takes, &mut |name, verdict| {
+        eprintln!("{name}: {verdict} ({:.1} s)", last.elapsed().as_secs_f64());
+        last = Instant::now();
+    });
+    if let Some(names) = &chosen {
+        // With the one for what is left.
+        assert_eq!(verdicts.len(), names.len() + 1, "a check of {names:?} is not known");
+    }
     let failed: Vec<_> =
         verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Failed(_))).collect();
     assert!(failed.is_empty(), "{failed:#?}");

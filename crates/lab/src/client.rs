@@ -186,6 +186,9 @@ impl Client {
                 Ok(Some((Kind::Message, content))) => {
                     return match wire::parse(&content).map_err(|error| self.lost(what, &error))? {
                         Answer::Failed(reason) => Err(Error::Refused(reason)),
+                        Answer::Ended(reason) => {
+                            Err(Error::Lost { request: what.into(), reason, log: self.place.log() })
+                        }
                         answer => Ok(answer),
                     };
                 }

@@ -159,13 +159,13 @@ impl Shared {
     fn exec(&self, command: &Command, stream: &mut UnixStream) -> io::Result<Answer> {
         let mut handle = match self.guest.spawn(command) {
             Ok(handle) => handle,
-            Err(error) => return Ok(Answer::Failed(error.to_string())),
+            Err(error) => return Ok(answer_of(Err(error))),
         };
         loop {
             let chunk = match handle.next_output() {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
-                Err(error) => return Ok(Answer::Failed(error.to_string())),
+                Err(error) => return Ok(answer_of(Err(error))),
             };
             let kind = match chunk.stream {
                 OutputStream::Stderr => Kind::Stderr,
@@ -205,7 +205,11 @@ fn watch(mut stream: UnixStream, cancel: Cancel) -> io::Result<thread::JoinHandl
 }
 
 fn answer_of(result: Result<Answer, MachineError>) -> Answer {
-    result.unwrap_or_else(|error| Answer::Failed(error.to_string()))
+    result.unwrap_or_else(|error| match error {
+        MachineError::AgentLost { reason, .. } => Answer::Ended(reason),
+        MachineError::GuestPanic { .. } | MachineError::VmmExited { .. } => Answer::Ended(error.to_string()),
+        _ => Answer::Failed(error.to_string()),
+    })
 }
 
 fn millis(duration: Duration) -> u64 {

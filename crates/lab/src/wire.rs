@@ -51,6 +51,8 @@ pub(crate) enum Answer {
     Exited(Exited),
     /// It could not be done.
     Failed(String),
+    /// The machine ended meanwhile.
+    Ended(String),
     /// The file is complete, and has this mode.
     Got(u32),
     /// What the lab says of itself.

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The id is the hash of what the file system is made of: a recipe and a kernel's contents for a root, names, modes and
-//! contents of files for a share. An entry appears whole, by one rename. A share that nobody has attached any more goes
-//! when the next is made.
+//! contents of files for a share. An entry appears whole, by one rename. One that nobody has attached any more goes when
+//! another of its kind is there.
 
 use std::fs::{self, File};
 use std::io;
@@ -46,7 +46,8 @@ struct Record {
 }
 
 impl Store {
-    /// The root file system of `recipe`, made by `mmdebstrap` if it is not there.
+    /// The root file system of `recipe`, made by `mmdebstrap` if it is not there. Earlier ones of its name that nobody
+    /// uses are removed.
     ///
     /// Errors: a tool is missing or failed, or the store cannot be written.
     pub fn ensure_root(
@@ -66,7 +67,7 @@ impl Store {
             release.display(),
         );
         let kind = format!("root {}", recipe.name);
-        self.ensure_volume(&kind, &made_of, progress, |work, progress| {
+        let volume = self.ensure_volume(&kind, &made_of, progress, |work, progress| {
             progress(&format!(
                 "making the root file system {} with mmdebstrap: half a minute to some minutes, once",
                 recipe.name
@@ -78,7 +79,9 @@ impl Store {
                 fs::create_dir_all(&path).on("create", &path)?;
             }
             Ok(tree)
-        })
+        })?;
+        self.remove_old_volumes(&kind, &volume.id)?;
+        Ok(volume)
     }
 
     /// A disk with these files, made again when one of them has changed. Earlier ones that nobody uses are removed.
@@ -112,7 +115,7 @@ impl Store {
             }
             Ok(tree)
         })?;
-        self.remove_old_shares(&volume.id)?;
+        self.remove_old_volumes("share", &volume.id)?;
         Ok(volume)
     }
 
@@ -168,14 +171,15 @@ impl Store {
         Ok(whole.then(|| Volume { id: id.into(), file, size_bytes, _in_use: Arc::new(held) }))
     }
 
-    fn remove_old_shares(&self, current: &str) -> Result<(), ImageError> {
+    /// Removes what is of this kind, is not `current` and is attached nowhere.
+    fn remove_old_volumes(&self, kind: &str, current: &str) -> Result<(), ImageError> {
         let volumes = self.volumes();
         // Whoever has the lock removes them, or the next one.
         let Some(_lock) = Lock::try_store(&self.lock_path())? else { return Ok(()) };
         for entry in fs::read_dir(&volumes).on("list", &volumes)?.filter_map(Result::ok) {
             let path = entry.path();
-            let is_share = read_record(&path).is_some_and(|record| record.kind == "share");
-            if !is_share || entry.file_name() == *current {
+            let of_kind = read_record(&path).is_some_and(|record| record.kind == kind);
+            if !of_kind || entry.file_name() == *current {
                 continue;
             }
             let record = path.join(RECORD);

@@ -186,8 +186,8 @@ fn real_exits_are_recorded_by_reason() {
     assert_eq!(run.outcome, Outcome::Exited(0), "{}", run.stderr);
     // The last points of reasons that every guest has.
     for reason in ["halt", "io"] {
-        let lines = run.stdout.lines().filter(|line| line.contains(&format!("reason=\"\"{reason}\"\"")));
-        let count = lines.last().and_then(|line| line.rsplit(',').next()).unwrap_or_default();
+        let mut lines = run.stdout.lines().filter(|line| line.contains(&format!("reason=\"\"{reason}\"\"")));
+        let count = lines.next_back().and_then(|line| line.rsplit(',').next()).unwrap_or_default();
         assert!(count.parse::<f64>().is_ok_and(|count| count > 0.0), "{reason} in {}", run.stdout);
     }
     for series in ["vcpu_steal_seconds_total", "vcpu_halt_poll_seconds_total", "vcpu_all_exits_total"] {

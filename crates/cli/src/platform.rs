@@ -139,6 +139,7 @@ impl Platform {
             memory_bytes,
             image: self.image.clone(),
             disks: Vec::new(),
+            networks: Vec::new(),
             kernel_arguments: options.kernel_arguments.clone(),
             snapshots: false,
             confined: false,

@@ -19,28 +19,34 @@ pub enum Capability {
     KernelBoot,
     /// Move a running machine to another host process.
     Migrate,
+    /// Give a machine a network of its own behind the host, with ports of its guest on the host's loopback interface.
+    Network,
     /// Stop and continue execution without the guest's help.
     PauseResume,
     /// Report CPU time and memory as the host sees them.
     ResourceUsage,
     /// Make a machine from a snapshot.
     Restore,
+    /// Give machines a network that they share with each other and the host.
+    SharedNetwork,
     /// Keep the state of a running machine.
     Snapshot,
 }
 
 impl Capability {
     /// All of them, alphabetically.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Console,
         Self::CoolSnapshot,
         Self::Disks,
         Self::GracefulStop,
         Self::KernelBoot,
         Self::Migrate,
+        Self::Network,
         Self::PauseResume,
         Self::ResourceUsage,
         Self::Restore,
+        Self::SharedNetwork,
         Self::Snapshot,
     ];
 
@@ -53,9 +59,11 @@ impl Capability {
             Self::GracefulStop => "graceful-stop",
             Self::KernelBoot => "kernel-boot",
             Self::Migrate => "migrate",
+            Self::Network => "network",
             Self::PauseResume => "pause-resume",
             Self::ResourceUsage => "resource-usage",
             Self::Restore => "restore",
+            Self::SharedNetwork => "shared-network",
             Self::Snapshot => "snapshot",
         }
     }

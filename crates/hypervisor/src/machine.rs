@@ -1,6 +1,7 @@
 //! What a platform and its machines can be asked to do.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::{fmt, fs};
 
 use virtmark_model::{HypervisorFacts, Timeline};
 
-use crate::{Capabilities, Capability, Error, GuestLink, MachineProbe, MachineSpec, Result};
+use crate::{Capabilities, Capability, Error, GuestLink, Interface, MachineProbe, MachineSpec, Result};
 
 /// A platform that runs machines.
 pub trait Hypervisor: Send + Sync {
@@ -61,6 +62,16 @@ pub trait Machine: Send {
     /// What else is to be kept with its samples, by name: how a service came by it.
     fn labels(&self) -> BTreeMap<String, String> {
         BTreeMap::new()
+    }
+
+    /// Its network interfaces, in the order of its specification; empty when it has none, or is gone.
+    fn interfaces(&self) -> Vec<Interface> {
+        Vec::new()
+    }
+
+    /// Where the host's programs find the TCP port `port` of its guest; `None` when there is no way to it.
+    fn reach(&self, port: u16) -> Option<SocketAddr> {
+        self.interfaces().iter().find_map(|interface| interface.reach(port))
     }
 
     /// What it is doing, as far as the platform knows without asking the guest.

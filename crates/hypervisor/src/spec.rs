@@ -6,6 +6,8 @@ use std::time::Duration;
 use virtmark_image::Image;
 use virtmark_model::ImageFacts;
 
+use crate::Network;
+
 /// What a machine is asked to be. A platform gives it these things and nothing else.
 #[derive(Clone, Debug)]
 pub struct MachineSpec {
@@ -19,6 +21,9 @@ pub struct MachineSpec {
     pub image: Option<BootImage>,
     /// Empty disks that it gets, in the order in which its guest finds them.
     pub disks: Vec<Disk>,
+    /// Network interfaces, in the order in which its guest finds them. Its agent gives them their addresses before it takes
+    /// the first request. Without any the guest has only its own loopback interface.
+    pub networks: Vec<Network>,
     /// Added at the end of the kernel command line.
     pub kernel_arguments: Vec<String>,
     /// Whether snapshots of it will be taken, which some platforms must know beforehand.
@@ -40,15 +45,27 @@ pub struct Disk {
     pub size_bytes: u64,
 }
 
-/// What a machine boots: a kernel and an initramfs as files of the host.
+/// What a machine boots, as files of the host.
 #[derive(Clone, Debug)]
 pub struct BootImage {
     /// Kernel file, an ELF with a PVH entry or a bzImage.
     pub kernel: PathBuf,
     /// Initial RAM file system with the agent as `/init`.
     pub initramfs: PathBuf,
+    /// The file system that the agent makes the guest's root once it is there; `None` to stay in the initramfs.
+    pub root: Option<RootDisk>,
     /// What goes on record about it.
     pub facts: ImageFacts,
+}
+
+/// A disk image with an ext4 file system. What a guest writes goes to a disk of its own over it, which goes with its
+/// machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootDisk {
+    /// The file, in the format qcow2. Nobody may write to it while a machine has it.
+    pub file: PathBuf,
+    /// Size of the disk that it holds, in bytes.
+    pub size_bytes: u64,
 }
 
 impl BootImage {
@@ -58,6 +75,7 @@ impl BootImage {
         Self {
             kernel: image.kernel.clone(),
             initramfs: image.initramfs.clone(),
+            root: None,
             facts: ImageFacts {
                 id: image.id.clone(),
                 name: image.name.clone(),

@@ -108,6 +108,7 @@ impl Lab {
             memory_bytes: options.memory_bytes,
             image: Some(boot),
             disks: Vec::new(),
+            networks: Vec::new(),
             kernel_arguments: vec![
                 "virtmark.modules=virtio_blk".into(),
                 format!("virtmark.root={ROOT_DISK}"),

@@ -39,6 +39,7 @@ fn real_machines_are_recorded_from_their_first_moment_to_their_last() {
         memory_bytes: 128 << 20,
         image: Some(boot),
         disks: vec![Disk { name: "data".into(), size_bytes: DISK_BYTES }],
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         confined: false,

@@ -51,6 +51,7 @@ impl Shape {
             memory_bytes: self.memory_mib << 20,
             image: Some(self.image.clone()),
             disks: if self.disk_mib == 0 { Vec::new() } else { vec![disk] },
+            networks: Vec::new(),
             kernel_arguments: options.kernel_arguments.clone(),
             snapshots,
             confined: options.confined,

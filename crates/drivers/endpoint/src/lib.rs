@@ -32,14 +32,16 @@ use crate::start::StartOptions;
 use crate::times::Notes;
 
 /// What no service of this kind can do, whatever its mapping says.
-const ABSENT: [(Capability, &str); 7] = [
+const ABSENT: [(Capability, &str); 9] = [
     (Capability::Console, "the service keeps what its machines print to itself"),
     (Capability::CoolSnapshot, "the service's memory is not in reach"),
     (Capability::Disks, "the service's machines have the disks that it gives them"),
     (Capability::GracefulStop, "the service ends a machine in one way only, which is to destroy it"),
     (Capability::KernelBoot, "the service decides what its machines boot"),
     (Capability::Migrate, "where a machine runs is the service's own affair"),
+    (Capability::Network, "the service's machines have the networks that it gives them"),
     (Capability::PauseResume, "the service has no operation for it"),
+    (Capability::SharedNetwork, "the service's machines have the networks that it gives them"),
 ];
 
 /// A service to measure.
@@ -133,6 +135,9 @@ impl Endpoint {
         if !spec.disks.is_empty() {
             return Err(self.unsupported(Capability::Disks));
         }
+        if !spec.networks.is_empty() {
+            return Err(self.unsupported(Capability::Network));
+        }
         if !spec.kernel_arguments.is_empty() {
             return Err(self.unsupported(Capability::KernelBoot));
         }
@@ -151,7 +156,7 @@ impl Hypervisor for Endpoint {
 
     /// The service's answer means that the machine runs and its agent answers, so that `start` has nothing left to do and
     /// takes no time. Of `spec` the service is told its name, `vcpus` and `memory_bytes` where the mapping has a place for
-    /// them; those that are 0 are the service's own choice. Disks and kernel arguments are refused.
+    /// them; those that are 0 are the service's own choice. Disks, networks and kernel arguments are refused.
     ///
     /// Phases: `http` and the service's own; `create` alone when it says nothing of its time; `ready` while a service is
     /// polled that answers earlier.

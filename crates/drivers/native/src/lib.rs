@@ -21,14 +21,16 @@ use virtmark_model::{HypervisorFacts, Timeline};
 use crate::machine::NativeMachine;
 
 /// What the bare host cannot do.
-const ABSENT: [(Capability, &str); 8] = [
+const ABSENT: [(Capability, &str); 10] = [
     (Capability::Console, "the bare host as a machine has no console of its own"),
     (Capability::CoolSnapshot, "processes of the host cannot be kept in a file"),
     (Capability::Disks, "the bare host has the disks that it has"),
     (Capability::KernelBoot, "the host's kernel runs already"),
     (Capability::Migrate, "processes of the host stay on it"),
+    (Capability::Network, "the bare host has the network that it has"),
     (Capability::PauseResume, "a tree of processes cannot be stopped in one moment"),
     (Capability::Restore, "processes of the host cannot be kept in a file"),
+    (Capability::SharedNetwork, "the bare host has the network that it has"),
     (Capability::Snapshot, "processes of the host cannot be kept in a file"),
 ];
 
@@ -76,11 +78,14 @@ impl Hypervisor for Native {
         &self.capabilities
     }
 
-    /// Disks are refused. What `spec` asks for beside its name and its time limit has no meaning here: the host's CPUs and
+    /// Disks and networks are refused. What `spec` asks for beside its name and its time limit has no meaning here: the host's CPUs and
     /// memory are all there.
     fn create(&self, spec: &MachineSpec) -> Result<(Box<dyn Machine>, Timeline)> {
         if !spec.disks.is_empty() {
             return Err(self.unsupported(Capability::Disks));
+        }
+        if !spec.networks.is_empty() {
+            return Err(self.unsupported(Capability::Network));
         }
         let (machine, timeline) = NativeMachine::create(Arc::clone(&self.platform), spec)?;
         Ok((Box::new(machine), timeline))

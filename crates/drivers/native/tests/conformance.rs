@@ -30,6 +30,7 @@ fn spec(name: &str) -> MachineSpec {
         memory_bytes: 128 << 20,
         image: None,
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: true,
         confined: false,

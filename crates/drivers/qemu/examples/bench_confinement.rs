@@ -49,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_bytes: 256 << 20,
         image: Some(image_files),
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         confined: false,

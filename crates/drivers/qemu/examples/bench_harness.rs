@@ -89,6 +89,7 @@ fn ours(qemu: &Qemu, image: &BootImage) -> Result<f64, Box<dyn Error>> {
         memory_bytes: MEMORY_BYTES,
         image: Some(image.clone()),
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         confined: false,

@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_bytes: 128 << 20,
         image: Some(image_files),
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: target.is_some(),
         confined: target.is_none(),

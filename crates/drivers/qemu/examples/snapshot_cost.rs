@@ -39,6 +39,7 @@ fn main() -> Result<(), Failure> {
         memory_bytes: memory_mib << 20,
         image: Some(image.clone()),
         disks: disks.iter().cloned().collect(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: true,
         confined: false,

@@ -238,12 +238,18 @@ mod tests {
             memory_bytes: 256 << 20,
             image: None,
             disks: disks.to_vec(),
+            networks: Vec::new(),
             kernel_arguments: vec!["workload_duration=15".into()],
             snapshots: false,
             confined: false,
             ready_timeout: Duration::from_secs(1),
         };
-        let image = BootImage { kernel: "/k".into(), initramfs: "/i".into(), facts: ImageFacts::default() };
+        let image = BootImage {
+            kernel: "/k".into(),
+            initramfs: "/i".into(),
+            root: None,
+            facts: ImageFacts::default(),
+        };
         let raw = |fd| DiskFile { fd, format: Format::Raw };
         let overlay = |fd| DiskFile { fd, format: Format::Qcow2 };
         let files = |_| match incoming {

@@ -149,6 +149,7 @@ impl Confinement {
         let image = BootImage {
             kernel: self.readable(spawn, &files.image.kernel)?,
             initramfs: self.readable(spawn, &files.image.initramfs)?,
+            root: files.image.root.clone(),
             facts: files.image.facts.clone(),
         };
         let memory =
@@ -266,6 +267,7 @@ mod tests {
             memory_bytes: 256 << 20,
             image: None,
             disks: Vec::new(),
+            networks: Vec::new(),
             kernel_arguments: Vec::new(),
             snapshots: false,
             confined: true,

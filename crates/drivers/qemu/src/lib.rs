@@ -116,8 +116,11 @@ impl Qemu {
             nested_in_emulation: accelerator == Accelerator::Kvm
                 && virtmark_host::facts::host_facts().is_emulated(),
         };
-        let capabilities =
-            Capabilities::all_except([(Capability::Migrate, "this driver does not move machines yet")]);
+        let capabilities = Capabilities::all_except([
+            (Capability::Migrate, "this driver does not move machines yet"),
+            (Capability::Network, "this driver does not connect machines yet"),
+            (Capability::SharedNetwork, "this driver does not connect machines yet"),
+        ]);
         let memory_limit_bytes = memory_limit_bytes();
         let platform = Arc::new(Platform::new(accelerator, memory_limit_bytes, program, run_dir));
         Ok(Self { capabilities, facts, platform })

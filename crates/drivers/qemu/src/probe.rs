@@ -91,6 +91,7 @@ fn try_guest(program: &Program, image: &BootImage, run_dir: &Arc<RunDir>) -> Res
         memory_bytes: 256 << 20,
         image: Some(image.clone()),
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         confined: false,

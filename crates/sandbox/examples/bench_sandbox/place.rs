@@ -113,6 +113,7 @@ impl Place {
             memory_bytes: options.memory_mib << 20,
             image: Some(self.image.clone()),
             disks: Vec::new(),
+            networks: Vec::new(),
             kernel_arguments: options.kernel_arguments.clone(),
             snapshots: true,
             confined: options.confined,

@@ -94,6 +94,7 @@ fn cycle(endpoint: &Endpoint, number: u32) -> Result<()> {
         memory_bytes: 0,
         image: None,
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         confined: true,

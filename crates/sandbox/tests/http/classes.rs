@@ -22,6 +22,7 @@ fn create(limits: impl FnOnce(&mut Options), fault: Option<Fault>) -> Error {
         memory_bytes: 0,
         image: None,
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         confined: true,

@@ -361,7 +361,7 @@ impl Images for Pictures {
         }
         let facts =
             ImageFacts { id: self.0.lock().unwrap().clone(), name: "tiny".into(), ..Default::default() };
-        Ok(BootImage { kernel: "/kernel".into(), initramfs: "/initramfs".into(), facts })
+        Ok(BootImage { kernel: "/kernel".into(), initramfs: "/initramfs".into(), root: None, facts })
     }
 
     fn names(&self) -> Vec<String> {

@@ -468,6 +468,7 @@ pub fn spec() -> MachineSpec {
         memory_bytes: 64 << 20,
         image: None,
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         confined: false,

@@ -141,6 +141,7 @@ pub fn spec(name: &str) -> MachineSpec {
         memory_bytes: 256 << 20,
         image: None,
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: Vec::new(),
         snapshots: false,
         confined: false,

@@ -23,6 +23,7 @@ fn spec() -> MachineSpec {
         memory_bytes: 4096,
         image: None,
         disks: Vec::new(),
+        networks: Vec::new(),
         kernel_arguments: vec![],
         snapshots: true,
         confined: false,

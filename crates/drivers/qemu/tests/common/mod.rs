@@ -54,6 +54,7 @@ impl Place {
             memory_bytes: 128 << 20,
             image: Some(self.image.clone()),
             disks: Vec::new(),
+            networks: Vec::new(),
             kernel_arguments: Vec::new(),
             snapshots: true,
             confined: false,

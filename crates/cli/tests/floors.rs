@@ -7,7 +7,7 @@ use cargo_metadata::MetadataCommand;
 
 /// Every crate of the workspace with its floor; a room may be on the plan before it is built. Floor 2 has storeys: the
 /// traits, the agent that drivers carry, the drivers.
-const FLOORS: [(&str, &str); 20] = [
+const FLOORS: [(&str, &str); 22] = [
     ("virtmark-stats", "0"),
     ("virtmark-model", "0"),
     ("virtmark-protocol", "0"),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, &str); 20] = [
     ("virtmark-image", "1"),
     ("virtmark-agent", "1"),
     ("virtmark-archive", "1"),
+    ("virtmark-payload", "1"),
     ("virtmark-plan", "1"),
     ("virtmark-timeseries", "1"),
     ("virtmark-hypervisor", "2a"),
@@ -22,6 +23,7 @@ const FLOORS: [(&str, &str); 20] = [
     ("virtmark-driver-endpoint", "2c"),
     ("virtmark-driver-native", "2c"),
     ("virtmark-driver-qemu", "2c"),
+    ("virtmark-fleet", "3"),
     ("virtmark-lab", "3"),
     ("virtmark-recorder", "3"),
     ("virtmark-sandbox", "3"),

@@ -1,0 +1,1 @@
+//! Payloads on many machines at once.

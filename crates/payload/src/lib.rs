@@ -1,0 +1,1 @@
+//! Programs packed to be run on many machines.

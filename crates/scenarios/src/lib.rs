@@ -16,6 +16,7 @@ pub mod pace;
 mod recorder;
 pub mod restore;
 mod run;
+pub mod sweep;
 mod trial;
 pub mod tti;
 

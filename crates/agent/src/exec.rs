@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use virtmark_protocol::{Exec, Program, STDIN_WINDOW_BYTES, Status};
 
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const DEFAULT_HOME: &str = "/root";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_HOME: &str = "/root";
 
 /// How long the streams of a command that was killed at its time limit may stay open.
 const STREAMS_GRACE: Duration = Duration::from_millis(200);

@@ -15,6 +15,7 @@ use rustix::mount::{MountFlags, mount};
 use virtmark_protocol::{INIT_MARK, PORT_NAME};
 
 use crate::modules::{self, Modules};
+use crate::network;
 use crate::power;
 use crate::root;
 use crate::serve::Finished;
@@ -72,24 +73,36 @@ pub(crate) fn run(started_ns: u64) -> ! {
         }
         thread::sleep(REPORT_AFTER);
     };
-    let mut rooted = false;
+    let mut begun = false;
     loop {
         let line = open(&mut agent, transport.as_mut());
         let finished = agent.serve(line, transport.at_end(), || {
+            if begun {
+                return;
+            }
+            begun = true;
             while early.load_next() {}
             if let Some(names) = option(&command_line, "virtmark.modules") {
                 modules::load_named(names);
             }
-            if let Some(serial) = option(&command_line, "virtmark.root").filter(|_| !rooted) {
-                rooted = true;
-                if let Err(error) = root::switch_to(serial) {
-                    eprintln!("virtmark-agent: cannot make the disk {serial} the root: {error}");
-                }
+            let root = option(&command_line, "virtmark.root");
+            if let Some(root) = root
+                && let Err(error) = root::switch_to(root)
+            {
+                eprintln!("virtmark-agent: cannot make the disk {root} the root: {error}");
             }
             MORE_MOUNTS.iter().for_each(Mount::mount);
             for (target, link) in DEVICE_LINKS {
-                // There already when the line was opened before.
-                let _ = symlink(target, link);
+                if let Err(error) = symlink(target, link) {
+                    eprintln!("virtmark-agent: cannot make the link {link}: {error}");
+                }
+            }
+            let mut networks = options(&command_line, "virtmark.net").peekable();
+            if root.is_some() || networks.peek().is_some() {
+                network::set_up(networks);
+            }
+            if root.is_some() {
+                root::start_services();
             }
         });
         if finished == Finished::Shutdown {
@@ -100,8 +113,13 @@ pub(crate) fn run(started_ns: u64) -> ! {
 }
 
 /// The value of an option of the kernel command line.
-pub(crate) fn option<'a>(command_line: &'a str, name: &str) -> Option<&'a str> {
-    command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+pub(crate) fn option<'a>(command_line: &'a str, name: &'a str) -> Option<&'a str> {
+    options(command_line, name).next()
+}
+
+/// The values of an option that may be there several times.
+fn options<'a>(command_line: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    command_line.split_ascii_whitespace().filter_map(move |word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn command_line() -> String {
@@ -187,6 +205,8 @@ mod tests {
         assert_eq!(option(line, "virtmark.transport"), Some("tcp:7000"));
         assert_eq!(option(line, "transport"), None);
         assert_eq!(option(line, "quiet"), None);
+        let values: Vec<_> = options("a=1 b a=2 a", "a").collect();
+        assert_eq!(values, ["1", "2"]);
     }
 
     #[test]

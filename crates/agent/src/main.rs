@@ -13,6 +13,7 @@ mod inherited;
 mod init;
 mod line;
 mod modules;
+mod network;
 mod options;
 mod power;
 mod reap;

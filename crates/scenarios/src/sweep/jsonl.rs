@@ -20,13 +20,21 @@ pub fn write_row(output: &mut dyn Write, row: &Row) -> io::Result<()> {
     output.write_all(b"\n")
 }
 
-/// Reads all rows. Empty lines are passed over, keys that are not known as well.
+/// Reads all rows. Empty lines are passed over, keys that are not known as well, and a last line that a crash cut off.
 ///
 /// # Errors
 /// [`ReadError::Refused`] with line and byte, for what is no such row.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<Row>, ReadError> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = text[..whole_lines(text)].lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(index, line)| parse_line(line, index + 1, origin)).collect()
+}
+
+/// How many bytes of a text are whole lines: all but a last one without an end that stops in the middle of its JSON.
+pub(super) fn whole_lines(text: &str) -> usize {
+    let start = text.rfind('\n').map_or(0, |end| end + 1);
+    let cut_off =
+        |last: &str| serde_json::from_str::<serde::de::IgnoredAny>(last).is_err_and(|error| error.is_eof());
+    if cut_off(&text[start..]) { start } else { text.len() }
 }
 
 #[derive(Serialize)]

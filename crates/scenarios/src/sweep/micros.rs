@@ -24,7 +24,6 @@ pub(super) fn to_ns(us: f64) -> Result<u64, String> {
     }
 }
 
-#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
 pub(super) fn serialize<S: Serializer>(ns: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     match ns {
         None => serializer.serialize_none(),

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{Disk, Error, MachineSpec, Result};
+use virtmark_image::qcow2;
 
-use crate::{qcow2, sparse};
+use crate::sparse;
 
 /// A virtio disk's serial number has room for this many bytes.
 const MAX_NAME_BYTES: usize = 20;

@@ -16,7 +16,6 @@ mod hosting;
 mod machine;
 mod observe;
 pub mod probe;
-mod qcow2;
 mod qmp;
 mod snapshot;
 mod sparse;

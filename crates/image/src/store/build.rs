@@ -111,6 +111,8 @@ fn record(
         absent_modules: modules.absent.clone(),
         inputs,
         files: Vec::new(),
+        packages: Vec::new(),
+        root_size_bytes: None,
     }
 }
 

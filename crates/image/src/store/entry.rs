@@ -20,6 +20,8 @@ use crate::{Arch, ImageError, KernelFormat};
 
 pub(super) const KERNEL: &str = "kernel";
 pub(super) const INITRAMFS: &str = "initramfs";
+/// The root file system of an image that has one.
+pub(super) const ROOT: &str = "root.qcow2";
 pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const VERIFIED: &str = "verified.json";
 
@@ -46,9 +48,23 @@ pub struct Image {
     pub initramfs: PathBuf,
     /// SHA-256 of the initramfs file, in hexadecimal.
     pub initramfs_sha256: String,
+    /// The root file system, where it has one beside the initramfs.
+    pub root: Option<RootFile>,
     /// Everything on record.
     pub manifest: Manifest,
+    pub(super) dir: PathBuf,
     _in_use: Arc<Lock>,
+}
+
+/// The disk image with an image's root file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootFile {
+    /// The file: qcow2 with an ext4 file system.
+    pub file: PathBuf,
+    /// Size of the disk, in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
 }
 
 /// The directory of one image, which may be damaged.
@@ -74,6 +90,9 @@ impl<'a> Entry<'a> {
             file.map(|file| file.sha256.clone())
                 .ok_or_else(|| self.damaged(MANIFEST, format!("it does not list {name}")))
         };
+        let root = manifest
+            .root_size_bytes
+            .map(|size_bytes| Ok(RootFile { file: self.dir.join(ROOT), size_bytes, sha256: sha256(ROOT)? }));
         Ok(Some(Image {
             id: self.id.to_owned(),
             name: manifest.name.clone(),
@@ -85,7 +104,9 @@ impl<'a> Entry<'a> {
             pvh: manifest.pvh,
             initramfs: self.dir.join(INITRAMFS),
             initramfs_sha256: sha256(INITRAMFS)?,
+            root: root.transpose()?,
             manifest,
+            dir: self.dir.clone(),
             _in_use: Arc::new(in_use),
         }))
     }
@@ -142,7 +163,7 @@ impl<'a> Entry<'a> {
         Ok(still_there.then_some(lock))
     }
 
-    fn manifest(&self) -> Result<Manifest, ImageError> {
+    pub(super) fn manifest(&self) -> Result<Manifest, ImageError> {
         let path = self.dir.join(MANIFEST);
         let bytes = fs::read(&path).map_err(|error| self.damaged(MANIFEST, error.to_string()))?;
         let manifest: Manifest =

@@ -37,6 +37,21 @@ pub struct Manifest {
     pub inputs: Vec<Input>,
     /// Its files.
     pub files: Vec<FileRecord>,
+    /// Packages of its root file system, by name; none where it has no such.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<PackageRecord>,
+    /// Size of the disk that its root file system is on, in bytes; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_size_bytes: Option<u64>,
+}
+
+/// One package of a root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRecord {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
 }
 
 /// One module of an initramfs.
@@ -53,7 +68,7 @@ pub struct ModuleRecord {
 /// One thing an image was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// Its part: `agent`, `busybox`, `file PATH`, `kernel` or `module NAME`.
+    /// Its part: `agent`, `busybox`, `file PATH`, `kernel`, `module NAME`, or `root` with the hash of its recipe.
     pub role: String,
     /// Where it was read from; `None` for bytes from the caller. Not part of the id.
     pub path: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! Images on disk, each under the hash of what it is.
 //!
 //! ```text
-//! images/ID/            kernel, initramfs, manifest.json, verified.json
+//! images/ID/            kernel, initramfs, root.qcow2 where it has one, manifest.json, verified.json
 //! images/.tmp-*         a build that is running, or died; removed when the store is next opened
 //! index/KEY.json        which image a recipe gave last time
 //! kernels/PACKAGE_VERSION/   Debian's kernels, unpacked by `make setup`
@@ -12,10 +12,12 @@
 //! An entry appears whole, by one rename, after its files are on disk. Damage that shows in size, inode or times is
 //! found whenever an image is asked for; other damage is found by [`Verify::Full`].
 
+mod bench;
 mod build;
 mod entry;
 mod files;
 mod index;
+mod keys;
 mod lock;
 mod manifest;
 mod volumes;
@@ -29,10 +31,11 @@ use crate::error::IoContext;
 use crate::sources::Sources;
 use crate::{ImageError, TinyRecipe};
 use entry::Entry;
-pub use entry::Image;
+pub use entry::{Image, RootFile};
 use index::Built;
+pub use keys::KeyPair;
 use lock::Lock;
-pub use manifest::{FileRecord, Input, Manifest, ModuleRecord};
+pub use manifest::{FileRecord, Input, Manifest, ModuleRecord, PackageRecord};
 
 /// How closely an image is looked at before it is handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
@@ -22,9 +22,12 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use super::files::{self, TemporaryDir, write_synced};
 use super::lock::Lock;
+use crate::debian;
 use crate::digest::{sha256, sha256_file};
 use crate::error::IoContext;
+use crate::ext4::{self, Kind};
 use crate::sources::Sources;
+use crate::tools::run;
 use crate::{ImageError, RootRecipe, SharedFile, TinyRecipe, Volume};
 
 /// Raised when the same recipe gives another file system.
@@ -60,7 +63,7 @@ impl Store {
         let release = sources.modules.as_deref().and_then(Path::file_name).unwrap_or_default();
         let made_of = format!(
             "root {FORMAT}\nmmdebstrap {}\ndirectories {}\nkernel {} {}\nmodules {}\n",
-            debian_arguments(recipe).join(" "),
+            debian::arguments(&recipe.suite, &recipe.packages).join(" "),
             recipe.directories.join(" "),
             sources.kernel.file_name().unwrap_or_default().display(),
             sha256_file(&sources.kernel)?,
@@ -72,7 +75,7 @@ impl Store {
                 "making the root file system {} with mmdebstrap: half a minute to some minutes, once",
                 recipe.name
             ));
-            let tree = debian(recipe, work)?;
+            let tree = debian::unpack(&recipe.suite, &recipe.packages, None, None, work)?;
             install_kernel(&sources, &tree)?;
             for directory in &recipe.directories {
                 let path = tree.join(directory.trim_start_matches('/'));
@@ -149,7 +152,7 @@ impl Store {
         let work = TemporaryDir::new(&volumes)?;
         let tree = fill(work.path(), progress)?;
         let disk = work.path().join(DISK);
-        make_ext4(&tree, &disk)?;
+        ext4::make(&tree, &disk, &Kind { spare_bytes: SPARE_BYTES, owners: None, fixed: None })?;
         fs::remove_dir_all(&tree).on("remove", &tree)?;
         let size_bytes = fs::metadata(&disk).on("look at", &disk)?.len();
         let record = Record { format: FORMAT, kind: kind.into(), size_bytes, made_of: made_of.into() };
@@ -201,33 +204,6 @@ fn read_record(directory: &Path) -> Option<Record> {
     (record.format == FORMAT).then_some(record)
 }
 
-/// What `mmdebstrap` is told besides where to write. It takes Debian's own servers.
-fn debian_arguments(recipe: &RootRecipe) -> Vec<String> {
-    let mut arguments = vec!["--variant=minbase".to_owned(), "--format=tar".into()];
-    arguments.push(format!("--include={}", recipe.packages.join(",")));
-    for unread in ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"] {
-        arguments.push(format!("--dpkgopt=path-exclude={unread}"));
-    }
-    arguments.push(recipe.suite.clone());
-    arguments
-}
-
-/// Unpacks a minimal Debian. As an archive first, so that no privilege is needed: device files stay out of it.
-fn debian(recipe: &RootRecipe, work: &Path) -> Result<PathBuf, ImageError> {
-    let archive = work.join("root.tar");
-    let mut mmdebstrap = Command::new("mmdebstrap");
-    mmdebstrap.arg("--quiet").args(debian_arguments(recipe)).arg(&archive);
-    run(&mut mmdebstrap, "mmdebstrap")?;
-    let tree = work.join("tree");
-    fs::create_dir(&tree).on("create", &tree)?;
-    let mut tar = Command::new("tar");
-    tar.args(["--extract", "--no-same-owner", "--exclude=./dev/*", "--directory"]).arg(&tree);
-    tar.arg("--file").arg(&archive);
-    run(&mut tar, "tar")?;
-    fs::remove_file(&archive).on("remove", &archive)?;
-    Ok(tree)
-}
-
 /// Puts the kernel's file and modules where its package would put them.
 fn install_kernel(sources: &Sources, tree: &Path) -> Result<(), ImageError> {
     let boot = tree.join("boot");
@@ -240,53 +216,6 @@ fn install_kernel(sources: &Sources, tree: &Path) -> Result<(), ImageError> {
     fs::create_dir_all(&target).on("create", &target)?;
     run(Command::new("cp").arg("--recursive").arg(modules).arg(&target), "cp")?;
     run(Command::new("depmod").arg("--basedir").arg(tree.join("usr")).arg(release), "depmod")
-}
-
-/// Makes a file with an ext4 file system that has the files of `tree`.
-fn make_ext4(tree: &Path, disk: &Path) -> Result<(), ImageError> {
-    let bytes = tree_bytes(tree).on("list", tree)?;
-    let size = bytes + bytes / 8 + SPARE_BYTES;
-    let blocks = size.div_ceil(4096);
-    let mut mke2fs = Command::new("mke2fs");
-    // Without a journal: a guest that cannot write needs none, and one of a killed machine would have to be replayed.
-    mke2fs.args(["-q", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-E", "root_owner=0:0", "-d"]);
-    mke2fs.arg(tree).arg(disk).arg(blocks.to_string());
-    run(&mut mke2fs, "mke2fs")
-}
-
-/// What the files take in blocks of 4 KiB.
-fn tree_bytes(directory: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        bytes += metadata.len().next_multiple_of(4096);
-        if metadata.is_dir() {
-            bytes += tree_bytes(&entry.path())?;
-        }
-    }
-    Ok(bytes)
-}
-
-/// Runs a tool to its end.
-fn run(command: &mut Command, tool: &'static str) -> Result<(), ImageError> {
-    // Administrators' tools are not in everybody's path.
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin")).env("LC_ALL", "C").stdin(Stdio::null());
-    let output = command.output().map_err(|source| ImageError::Tool {
-        tool,
-        reason: match source.kind() {
-            io::ErrorKind::NotFound => "it is not installed (`make lab` installs it)".into(),
-            _ => source.to_string(),
-        },
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    let last: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
-    let said = last.into_iter().rev().collect::<Vec<_>>().join("; ");
-    Err(ImageError::Tool { tool, reason: format!("it ended with {}: {said}", output.status) })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use cargo_metadata::MetadataCommand;
 
 /// Every crate of the workspace with its floor; a room may be on the plan before it is built. Floor 2 has storeys: the
 /// traits, the agent that drivers carry, the drivers.
-const FLOORS: [(&str, &str); 23] = [
+const FLOORS: [(&str, &str); 25] = [
     ("virtmark-stats", "0"),
     ("virtmark-model", "0"),
     ("virtmark-protocol", "0"),
@@ -19,8 +19,10 @@ const FLOORS: [(&str, &str); 23] = [
     ("virtmark-plan", "1"),
     ("virtmark-timeseries", "1"),
     ("virtmark-hypervisor", "2a"),
+    ("virtmark-guest-build", "2a"),
     ("virtmark-load", "2a"),
     ("virtmark-agent-binary", "2b"),
+    ("virtmark-load-binary", "2b"),
     ("virtmark-driver-endpoint", "2c"),
     ("virtmark-driver-native", "2c"),
     ("virtmark-driver-qemu", "2c"),

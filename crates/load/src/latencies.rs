@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_document_that_contradicts_itself_is_refused() {
         let mut latencies = Latencies::new();
-        [5_000, 5_003, 70_000].map(|ns| latencies.record(ns));
+        [5_000, 5_003, 70_000].into_iter().for_each(|ns| latencies.record(ns));
         let good = written(&latencies);
         for (from, to) in [
             ("\"count\":3", "\"count\":4"),

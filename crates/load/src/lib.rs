@@ -4,6 +4,7 @@
 //! other [`Target`] in the same way. The program `virtmark-load` reads a job and writes [`Event`]s, for places where
 //! this library cannot be called: inside a guest. `docs/load.md` describes the formats and what is counted.
 
+mod command;
 mod event;
 mod job;
 mod lane;

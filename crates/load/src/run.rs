@@ -7,6 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::command::CommandTarget;
 use crate::event::{Phase, Progress};
 use crate::job::{Arrivals, Job, JobError, TargetSpec};
 use crate::lane::{Caller, Lane};
@@ -81,8 +82,12 @@ pub fn run(job: &Job, on_progress: &mut dyn FnMut(Progress), cancel: &Cancel) ->
             let target = PlanTarget::new(plan).map_err(RunError::Target)?;
             run_target(&target, &load, on_progress, cancel)
         }
-        TargetSpec::Command(_) | TargetSpec::Http(_) => {
-            Err(RunError::Target(CallFailure::new("unsupported", "only plans can be called")))
+        TargetSpec::Command(command) => {
+            let target = CommandTarget::new(command).map_err(RunError::Target)?;
+            run_target(&target, &load, on_progress, cancel)
+        }
+        TargetSpec::Http(_) => {
+            Err(RunError::Target(CallFailure::new("unsupported", "only plans and commands can be called")))
         }
     }
 }

@@ -63,6 +63,7 @@ impl Slot {
             return tally.cut_off(ns(end.saturating_duration_since(due)));
         }
         match result {
+            Ok(()) if ended > limit => tally.fail(CallFailure::timeout("the call took longer than it may")),
             Ok(()) => tally.latency.record(ns(ended.saturating_duration_since(due))),
             Err(failure) => tally.fail(failure),
         }

@@ -88,6 +88,11 @@ impl Cancel {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// What is set when it was told: for signal handlers.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// Whether it was told.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)

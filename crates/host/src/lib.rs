@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod doctor;
 pub mod facts;
 mod memory;
+pub mod network;
 mod proc;
 pub mod process;
 pub mod rundir;

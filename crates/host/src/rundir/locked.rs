@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::CGROUPS;
-use crate::cgroup;
+use super::{BRIDGES, CGROUPS};
+use crate::{cgroup, network};
 
 pub(super) const LOCK: &str = "lock";
 
@@ -80,9 +80,10 @@ impl LockedDir {
     }
 }
 
-/// Removes the run's cgroups, everything in it, then the lock file, then itself. A directory that is not there is fine.
+/// Removes the run's cgroups and bridges, everything in it, then the lock file, then itself. A directory that is not there is fine.
 pub(super) fn remove_run_directory(path: &Path) -> io::Result<()> {
     remove_cgroups(path)?;
+    remove_bridges(path)?;
     missing_is_fine(empty(path))?;
     // A directory without its lock file looks like a leftover; nobody may look between the next two steps.
     let _base_lock = path.parent().map(lock_base).transpose()?;
@@ -102,6 +103,16 @@ fn remove_cgroups(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Before the record of them goes. A name that is not one of this run's is not believed.
+fn remove_bridges(path: &Path) -> io::Result<()> {
+    let record = fs::read_to_string(path.join(BRIDGES)).unwrap_or_default();
+    let id = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    record.lines().filter(|name| network::is_bridge_of(name, id)).try_for_each(|name| {
+        network::remove_bridge(name)
+            .map_err(|error| io::Error::new(error.kind(), format!("bridge {name}: {error}")))
+    })
 }
 
 fn empty(path: &Path) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //!                               processes   started processes: `pid start_ticks boot_id name` a line
 //!                               bulk        directories for bulk data that belong to it: a path a line
 //!                               cgroups     its cgroups: a path a line
+//!                               bridges     its bridges of the network: a name a line
 //!                               <machine>/  sockets, logs
 //! <bulk root>/<pid>-<random>/lock           the same scheme, for files as large as a guest's memory
 //!                            <machine>/
@@ -19,9 +20,10 @@ mod log;
 mod roots;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use error::RunDirError;
@@ -32,6 +34,7 @@ pub use roots::Roots;
 
 use crate::cgroup::RunCgroups;
 use crate::facts::boot_id;
+use crate::network::{self, Segment};
 use crate::source::Source;
 use locked::LockedDir;
 use roots::{RUN_DIR_VARIABLE, SCRATCH_VARIABLE, io_error};
@@ -39,6 +42,7 @@ use roots::{RUN_DIR_VARIABLE, SCRATCH_VARIABLE, io_error};
 const PROCESSES: &str = "processes";
 const BULK: &str = "bulk";
 const CGROUPS: &str = "cgroups";
+const BRIDGES: &str = "bridges";
 
 /// Longest path of a run directory. The address of a Unix socket has room for 107 bytes (unix(7)), which leaves a
 /// machine's name and a socket's name 43.
@@ -54,6 +58,8 @@ pub struct RunDir {
     control: LockedDir,
     bulk: Mutex<Vec<LockedDir>>,
     cgroups: OnceLock<Result<RunCgroups, String>>,
+    /// How many segments were asked for.
+    segments: AtomicUsize,
     processes: Arc<File>,
     boot_id: String,
 }
@@ -78,8 +84,8 @@ impl RunDir {
         let processes = append_to(&path.join(PROCESSES)).map_err(create_error)?;
         // Where the kernel gives no boot id, the start time alone tells processes apart.
         let boot_id = boot_id().unwrap_or_else(|| "-".into());
-        let (bulk, cgroups) = (Mutex::default(), OnceLock::new());
-        Ok(Self { roots, control, bulk, cgroups, processes: Arc::new(processes), boot_id })
+        let (bulk, cgroups, segments) = (Mutex::default(), OnceLock::new(), AtomicUsize::new(0));
+        Ok(Self { roots, control, bulk, cgroups, segments, processes: Arc::new(processes), boot_id })
     }
 
     /// The directory.
@@ -127,6 +133,16 @@ impl RunDir {
             })
         };
         self.cgroups.get_or_init(make).as_ref().map_err(String::as_str)
+    }
+
+    /// Makes an Ethernet segment for machines of this run.
+    pub fn segment(&self) -> io::Result<Segment> {
+        let number = self.segments.fetch_add(1, Ordering::Relaxed);
+        let name = network::bridge_name(self.id(), number);
+        let record = self.control.path().join(BRIDGES);
+        append_to(&record)?.write_all(format!("{name}\n").as_bytes())?;
+        let random = self.id().split_once('-').and_then(|(_, text)| u32::from_str_radix(text, 16).ok());
+        Segment::make(&name, random.unwrap_or_default().wrapping_add(number as u32))
     }
 
     /// Removes a machine's directories, those for large files too. None there is fine.
@@ -194,7 +210,7 @@ fn make_named(parent: &Path, name: &str, variable: &'static str) -> Result<PathB
 fn check_name(name: &str) -> Result<(), RunDirError> {
     let is_plain =
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-    let is_taken = [locked::LOCK, PROCESSES, BULK, CGROUPS].contains(&name);
+    let is_taken = [locked::LOCK, PROCESSES, BULK, CGROUPS, BRIDGES].contains(&name);
     if !is_plain || is_taken || name.is_empty() || name.len() > 64 || name.starts_with('.') {
         return Err(RunDirError::InvalidName { name: name.to_owned() });
     }
@@ -241,12 +257,39 @@ mod tests {
     }
 
     #[test]
+    fn a_bridge_that_nobody_removed_goes_with_the_run_and_others_stay() {
+        if let Some(reason) = network::refuses_segments() {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+        let (_place, run_dir) = run_dir();
+        let (ours, other) = (run_dir.segment().unwrap(), Segment::make("vmb-test-other", 1).unwrap());
+        let there = |segment: &Segment| Path::new("/sys/class/net").join(segment.bridge()).exists();
+        append_to(&run_dir.path().join(BRIDGES)).unwrap().write_all(b"vmb-test-other\nlo\n").unwrap();
+        assert!(there(&ours));
+        drop(run_dir);
+        assert!(!there(&ours) && there(&other));
+    }
+
+    #[test]
     fn a_name_is_one_plain_component() {
         let (_place, run_dir) = run_dir();
         let long = "x".repeat(65);
-        for name in
-            ["", ".", "..", ".hidden", "a/b", "a b", "lock", "processes", "bulk", "cgroups", "ü", &long]
-        {
+        for name in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "a/b",
+            "a b",
+            "lock",
+            "processes",
+            "bulk",
+            "cgroups",
+            "bridges",
+            "ü",
+            &long,
+        ] {
             assert!(matches!(run_dir.machine_dir(name), Err(RunDirError::InvalidName { .. })), "{name:?}");
         }
         assert!(run_dir.machine_dir("qemu-1.a_B").is_ok());

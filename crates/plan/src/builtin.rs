@@ -13,7 +13,7 @@ pub fn builtin_names() -> impl ExactSizeIterator<Item = &'static str> {
 }
 
 /// The file of a plan that is built in, to be read or written out.
-pub(crate) fn text(name: &str) -> Option<&'static str> {
+pub fn text(name: &str) -> Option<&'static str> {
     PLANS.iter().find(|(plan, _)| *plan == name).map(|(_, text)| *text)
 }
 

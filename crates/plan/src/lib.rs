@@ -19,7 +19,7 @@ mod resp;
 
 pub use batch::{Batch, Column, MAX_ROWS, Scalar, Schema, Texts, Type};
 pub use bench::{BenchOptions, BenchReport, Measured, bench};
-pub use builtin::builtin_names;
+pub use builtin::{builtin_names, text as builtin_text};
 pub use executor::{DEFAULT_IO_THREADS, Executor, ExecutorOptions, Scheduler};
 pub use failure::{CallError, FailureClass, NodeFailure};
 pub use plan::Plan;

@@ -57,6 +57,10 @@ pub trait Progress: Sync {
     fn warmed_up(&self);
     /// After each sample, once it is safe.
     fn recorded(&self, sample: &Sample);
+    /// What is going on at this moment, in a few words that replace those before; for measurements that take seconds.
+    fn live(&self, words: &str) {
+        let _ = words;
+    }
     /// Something that is no failure of a measurement, and that the user should know.
     fn warn(&self, message: &str);
 }

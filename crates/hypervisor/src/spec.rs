@@ -75,7 +75,10 @@ impl BootImage {
         Self {
             kernel: image.kernel.clone(),
             initramfs: image.initramfs.clone(),
-            root: None,
+            root: image
+                .root
+                .as_ref()
+                .map(|root| RootDisk { file: root.file.clone(), size_bytes: root.size_bytes }),
             facts: ImageFacts {
                 id: image.id.clone(),
                 name: image.name.clone(),

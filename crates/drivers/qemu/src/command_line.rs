@@ -9,7 +9,8 @@ use virtmark_hypervisor::{BootImage, MachineSpec};
 use virtmark_model::Accelerator;
 
 use crate::boot::BootPlan;
-use crate::disks::{Format, lower_node};
+use crate::disks::{Format, ROOT, lower_node};
+use crate::network::Nic;
 
 /// Where guest memory lives.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +78,8 @@ pub(crate) struct CommandLine<'a> {
     pub(crate) image: &'a BootImage,
     pub(crate) incoming: bool,
     pub(crate) memory: Memory<'a>,
+    /// The network interfaces of the specification.
+    pub(crate) nics: &'a [Nic],
     pub(crate) plan: &'a BootPlan,
     pub(crate) sockets: Sockets,
     pub(crate) spec: &'a MachineSpec,
@@ -103,6 +106,9 @@ impl CommandLine<'_> {
         arguments.option("-device", "virtio-serial-pci,id=serial,max_ports=2");
         arguments.option("-device", format!("virtserialport,bus=serial.0,chardev=agent,name={PORT_NAME}"));
         self.disk_arguments(&mut arguments);
+        for (number, nic) in self.nics.iter().enumerate() {
+            arguments.0.extend(nic.arguments(number, self.vectors()));
+        }
         if self.incoming {
             arguments.option("-incoming", "defer");
         }
@@ -132,8 +138,7 @@ impl CommandLine<'_> {
 
     /// The host's page cache is in between, and what the guest flushes is on the host's disk.
     fn disk_arguments(&self, arguments: &mut Arguments) {
-        // A device without MSI needs no table of vectors, and the guest none of its emulation.
-        let vectors = if self.plan.has_msi() { "" } else { ",vectors=0" };
+        let vectors = self.vectors();
         for (disk, files) in self.spec.disks.iter().zip(self.disks) {
             let node = node_name(&disk.name);
             let mut below = None;
@@ -153,15 +158,27 @@ impl CommandLine<'_> {
         }
     }
 
+    /// A device without MSI needs no table of vectors, and the guest none of its emulation.
+    fn vectors(&self) -> &'static str {
+        if self.plan.has_msi() { "" } else { ",vectors=0" }
+    }
+
     fn boot_arguments(&self, arguments: &mut Arguments) {
-        let modules = (!self.spec.disks.is_empty()).then_some("virtmark.modules=virtio_blk");
+        let Self { spec, nics, .. } = self;
+        let drivers = [(spec.disks.is_empty(), "virtio_blk"), (nics.is_empty(), "virtio_net")];
+        let drivers: Vec<&str> =
+            drivers.into_iter().filter(|(none, _)| !none).map(|(_, name)| name).collect();
+        let modules = (!drivers.is_empty()).then(|| format!("virtmark.modules={}", drivers.join(",")));
+        let has_root = spec.disks.iter().any(|disk| disk.name == ROOT);
+        let root = has_root.then(|| format!("virtmark.root={ROOT},rw"));
+        let ours: Vec<String> =
+            modules.into_iter().chain(root).chain(nics.iter().map(Nic::kernel_argument)).collect();
         let kernel_arguments: Vec<&str> = self
             .plan
             .kernel_arguments
             .iter()
             .copied()
-            .chain(modules)
-            .chain(self.spec.kernel_arguments.iter().map(String::as_str))
+            .chain(ours.iter().chain(&spec.kernel_arguments).map(String::as_str))
             .collect();
         arguments.option("-kernel", absolute(&self.image.kernel));
         arguments.option("-initrd", absolute(&self.image.initramfs));
@@ -263,6 +280,7 @@ mod tests {
             image: &image,
             incoming,
             memory,
+            nics: &[],
             plan: &BootPlan::choose(Accelerator::Tcg, vcpus),
             sockets: Sockets { agent: 5, console: 4, qmp: 3 },
             spec: &spec,
@@ -303,6 +321,16 @@ mod tests {
         let line = line_with(Memory::Anonymous, false, 2, &[disk]);
         assert!(!line.contains("vectors="), "{line}");
         assert!(!line_with(Memory::Anonymous, false, 1, &[]).contains("virtmark.modules"));
+    }
+
+    #[test]
+    fn a_disk_of_the_root_becomes_the_root() {
+        let disk = Disk { name: ROOT.into(), size_bytes: 1 << 20 };
+        let line = line_with(Memory::Anonymous, false, 1, &[disk]);
+        assert!(
+            line.contains(" virtmark.modules=virtio_blk virtmark.root=root,rw workload_duration=15"),
+            "{line}"
+        );
     }
 
     #[test]

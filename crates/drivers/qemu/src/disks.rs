@@ -24,6 +24,9 @@ const MAX_NAME_BYTES: usize = 20;
 /// by one, so few are good; putting them together copies the disk, so not too few.
 pub(crate) const MOST_LAYERS: usize = 8;
 
+/// The disk that becomes its guest's root, of a machine whose image has one.
+pub(crate) const ROOT: &str = "root";
+
 /// How a file holds a disk's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,9 +74,24 @@ pub(crate) struct MachineDisk {
     overlays: u32,
 }
 
-/// Makes a file for each disk, among the machine's large files, which go when the machine is removed.
+/// The machine with the disk that its image's root is on, before those it is asked to have.
+pub(crate) fn with_root(mut spec: MachineSpec) -> MachineSpec {
+    if let Some(root) = spec.image.as_ref().and_then(|image| image.root.as_ref()) {
+        spec.disks.insert(0, Disk { name: ROOT.into(), size_bytes: root.size_bytes });
+    }
+    spec
+}
+
+/// Makes a file for each disk, among the machine's large files, which go when the machine is removed. What is written to
+/// the root goes over the image's file, which nobody writes to.
 pub(crate) fn create(run_dir: &RunDir, spec: &MachineSpec) -> Result<Vec<MachineDisk>> {
-    place(run_dir, spec)?.into_iter().map(|(disk, directory)| MachineDisk::empty(disk, directory)).collect()
+    let root = spec.image.as_ref().and_then(|image| image.root.as_ref());
+    let places = place(run_dir, spec)?.into_iter();
+    let disks = places.map(|(disk, directory)| match root.filter(|_| disk.name == ROOT) {
+        Some(root) => MachineDisk::over(disk, directory, vec![Layer::of_image(&root.file)?]),
+        None => MachineDisk::empty(disk, directory),
+    });
+    disks.collect()
 }
 
 /// Makes disks over the layers of a snapshot's disks, which are in the order of the specification.
@@ -207,6 +225,12 @@ fn overlay_node(node: &str, number: u32) -> String {
 }
 
 impl Layer {
+    /// The file of an image, which many machines have.
+    fn of_image(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io(format!("open {}", path.display())))?;
+        Ok(Self { file, format: Format::Qcow2, path: path.to_path_buf(), checksum: None, own: false })
+    }
+
     /// Makes a file of the machine with the content that `fill` writes; it is not there when that fails.
     fn create(path: PathBuf, format: Format, fill: impl FnOnce(&File) -> io::Result<()>) -> Result<Self> {
         let failed = |error| Error::io(format!("make the disk {}", path.display()))(error);

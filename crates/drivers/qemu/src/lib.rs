@@ -14,6 +14,7 @@ pub mod doctor;
 mod failure;
 mod hosting;
 mod machine;
+mod network;
 mod observe;
 pub mod probe;
 mod qmp;
@@ -115,11 +116,11 @@ impl Qemu {
             nested_in_emulation: accelerator == Accelerator::Kvm
                 && virtmark_host::facts::host_facts().is_emulated(),
         };
-        let capabilities = Capabilities::all_except([
-            (Capability::Migrate, "this driver does not move machines yet"),
-            (Capability::Network, "this driver does not connect machines yet"),
-            (Capability::SharedNetwork, "this driver does not connect machines yet"),
-        ]);
+        let unshared = virtmark_host::network::refuses_segments();
+        let absent = [(Capability::Migrate, "this driver does not move machines yet")]
+            .into_iter()
+            .chain(unshared.map(|reason| (Capability::SharedNetwork, reason)));
+        let capabilities = Capabilities::all_except(absent);
         let memory_limit_bytes = memory_limit_bytes();
         let platform = Arc::new(Platform::new(accelerator, memory_limit_bytes, program, run_dir));
         Ok(Self { capabilities, facts, platform })

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use virtmark_hypervisor::{
-    BootImage, Error, GuestLink, Machine, MachineProbe, MachineSpec, MachineState, Result, Snapshot,
-    StopMode, Usage,
+    BootImage, Capability, Error, GuestLink, Interface, Machine, MachineProbe, MachineSpec, MachineState,
+    Network, Result, Snapshot, StopMode, Usage,
 };
 use virtmark_model::{Stopwatch, Timeline};
 
 use crate::boot::BootPlan;
-use crate::disks::check_disks;
+use crate::disks::{check_disks, with_root};
 use crate::snapshot::{Files, Opened, Shape};
 use crate::vm::{Origin, Platform, Vm};
 
@@ -33,6 +33,7 @@ impl QemuMachine {
     /// A machine that has not executed anything. Phases: `prepare`, `spawn`.
     pub(crate) fn create(platform: Arc<Platform>, spec: MachineSpec) -> Result<(Self, Timeline)> {
         let mut watch = Stopwatch::start();
+        let spec = with_root(spec);
         let plan = platform.plan(spec.vcpus);
         let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, Origin::Boot, &mut watch)?;
         Ok((Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) }, watch.finish()))
@@ -46,8 +47,10 @@ impl QemuMachine {
         spec: MachineSpec,
     ) -> Result<(Self, Timeline)> {
         let mut watch = Stopwatch::start();
+        let spec = with_root(spec);
         let plan = platform.plan(spec.vcpus);
         check_disks(&spec)?;
+        refuse_shared(&spec)?;
         let files = Files::in_directory(&snapshot.directory);
         let Opened { device_state, memory, disks } = files.open(&shape(&platform, &plan, &spec), &spec)?;
         let origin = Origin::Restore { memory: Some(&memory), disks };
@@ -86,6 +89,10 @@ impl QemuMachine {
 impl Machine for QemuMachine {
     fn name(&self) -> &str {
         &self.spec.name
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        self.vm.as_ref().map(|vm| vm.connected.interfaces.clone()).unwrap_or_default()
     }
 
     fn state(&self) -> MachineState {
@@ -179,6 +186,7 @@ impl Machine for QemuMachine {
     }
 
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)> {
+        refuse_shared(&self.spec)?;
         self.keep(directory)
     }
 
@@ -217,6 +225,19 @@ impl Drop for QemuMachine {
     }
 }
 
+/// A guest that goes on elsewhere has the addresses of the one that was kept.
+fn refuse_shared(spec: &MachineSpec) -> Result<()> {
+    let is_shared = |network: &Network| matches!(network, Network::Shared { .. });
+    if !spec.networks.iter().any(is_shared) {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        hypervisor: "qemu".into(),
+        capability: Capability::Snapshot,
+        reason: format!("{} is on a shared network, where two machines would have its addresses", spec.name),
+    })
+}
+
 /// What a snapshot and a machine that goes on from it have in common.
 fn shape(platform: &Platform, plan: &BootPlan, spec: &MachineSpec) -> Shape {
     Shape {
@@ -225,6 +246,7 @@ fn shape(platform: &Platform, plan: &BootPlan, spec: &MachineSpec) -> Shape {
         machine: plan.machine.into(),
         vcpus: spec.vcpus,
         memory_bytes: spec.memory_bytes,
+        networks: spec.networks.len(),
     }
 }
 
@@ -233,7 +255,8 @@ fn image_of(spec: &MachineSpec) -> Result<&BootImage> {
         path: "(no image)".into(),
         reason: format!("{} was given nothing to boot", spec.name),
     })?;
-    for path in [&image.kernel, &image.initramfs] {
+    let root = image.root.as_ref().map(|root| &root.file);
+    for path in [&image.kernel, &image.initramfs].into_iter().chain(root) {
         let found = File::open(path).and_then(|file| file.metadata());
         let reason = match found {
             Ok(metadata) if metadata.is_file() && metadata.len() > 0 => continue,

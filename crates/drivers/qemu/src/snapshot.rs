@@ -46,6 +46,9 @@ pub(crate) struct Shape {
     pub(crate) machine: String,
     pub(crate) vcpus: u32,
     pub(crate) memory_bytes: u64,
+    /// How many network interfaces it has; snapshots of machines without any need not say so.
+    #[serde(default)]
+    pub(crate) networks: usize,
 }
 
 /// What a file must hold.
@@ -201,6 +204,7 @@ impl Manifest {
             ("machine type", kept.machine.clone(), shape.machine.clone()),
             ("vCPUs", kept.vcpus.to_string(), shape.vcpus.to_string()),
             ("memory bytes", kept.memory_bytes.to_string(), shape.memory_bytes.to_string()),
+            ("network interfaces", kept.networks.to_string(), shape.networks.to_string()),
             ("disks", in_words(&disks), in_words(&spec.disks)),
         ];
         match differences.into_iter().find(|(_, kept, wanted)| kept != wanted) {

@@ -29,6 +29,7 @@ use crate::console::Console;
 use crate::discover::Program;
 use crate::disks::{self, Layer, MachineDisk};
 use crate::hosting::{self, Hosting};
+use crate::network::{self, Interfaces, Nic, Segments};
 use crate::observe::QemuProbe;
 use crate::qmp::Qmp;
 
@@ -62,6 +63,8 @@ pub(crate) struct Platform {
     confinement: OnceLock<Confinement>,
     /// For machines that are hosts themselves.
     pub(crate) hosting: Option<Hosting>,
+    /// What its machines share, made as they ask for it.
+    segments: Segments,
 }
 
 impl Platform {
@@ -72,7 +75,8 @@ impl Platform {
         run_dir: Arc<RunDir>,
     ) -> Self {
         let confinement = OnceLock::new();
-        Self { accelerator, memory_limit_bytes, program, run_dir, confinement, hosting: None }
+        let segments = Segments::default();
+        Self { accelerator, memory_limit_bytes, program, run_dir, confinement, hosting: None, segments }
     }
 
     /// How its machines are started.
@@ -102,6 +106,7 @@ pub(crate) struct Vm {
     cgroup: Option<MachineCgroup>,
     directory: PathBuf,
     pub(crate) disks: Vec<MachineDisk>,
+    pub(crate) connected: Interfaces,
     accelerator: Accelerator,
     kernel: PathBuf,
     memory_bytes: u64,
@@ -166,6 +171,7 @@ impl Vm {
             (None, Some(path)) => Memory::PrivateOver(path),
             (None, None) => Memory::Anonymous,
         };
+        let nics = network::prepare(&platform.segments, &platform.run_dir, spec, &mut spawn)?;
         let disk_files = disks.iter().map(|disk| pass(disk, &mut spawn)).collect::<Result<Vec<_>>>()?;
         let command_line = CommandLine {
             accelerator: platform.accelerator,
@@ -173,6 +179,7 @@ impl Vm {
             image: &files.image,
             incoming,
             memory: memory_kind,
+            nics: &nics,
             plan,
             sockets,
             spec,
@@ -202,7 +209,7 @@ impl Vm {
                 status,
             )
         };
-        let qmp = match Qmp::negotiate(qmp_ours, QMP_TIMEOUT) {
+        let mut qmp = match Qmp::negotiate(qmp_ours, QMP_TIMEOUT) {
             Ok(qmp) => qmp,
             Err(error) => {
                 return Err(match child.wait_timeout(EXIT_GRACE) {
@@ -211,6 +218,7 @@ impl Vm {
                 });
             }
         };
+        let connected = connect(&mut qmp, nics, &spec.name)?;
         watch.mark("spawn");
         Ok(Self {
             link: Arc::new(link),
@@ -221,6 +229,7 @@ impl Vm {
             cgroup,
             directory,
             disks,
+            connected,
             accelerator: platform.accelerator,
             kernel: image.kernel.clone(),
             memory_bytes: spec.memory_bytes,
@@ -352,6 +361,22 @@ impl Vm {
         let source = std::io::Error::new(std::io::ErrorKind::TimedOut, reason);
         Err(Error::io(format!("kill the VMM of {}", self.name))(source))
     }
+}
+
+/// The interfaces of a machine whose QEMU has started.
+fn connect(qmp: &mut Qmp, nics: Vec<Nic>, name: &str) -> Result<Interfaces> {
+    let failed = |reason: String| {
+        Error::io(format!("find the ports of the host through which {name} is reached"))(
+            std::io::Error::other(reason),
+        )
+    };
+    let mut usernet = String::new();
+    if network::has_forwards(&nics) {
+        let question = json!({ "command-line": "info usernet" });
+        let answer = qmp.execute("human-monitor-command", question, QMP_TIMEOUT);
+        usernet = answer.map_err(|error| failed(error.to_string()))?.as_str().unwrap_or_default().to_owned();
+    }
+    network::connected(nics, &usernet).map_err(failed)
 }
 
 /// Lets QEMU inherit the files of a disk.

@@ -13,6 +13,7 @@ fn shape() -> Shape {
         machine: "pc".into(),
         vcpus: 1,
         memory_bytes: 4096,
+        networks: 0,
     }
 }
 

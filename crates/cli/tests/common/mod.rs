@@ -81,7 +81,8 @@ impl World {
         for (name, value) in self.environment() {
             command.env(name, value);
         }
-        command.env_remove("NO_COLOR").timeout(std::time::Duration::from_secs(60));
+        // A bound on what hangs, and no judgement of speed: tests share their machine.
+        command.env_remove("NO_COLOR").timeout(std::time::Duration::from_secs(240));
         command
     }
 

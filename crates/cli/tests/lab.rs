@@ -82,6 +82,44 @@ fn a_root_that_cannot_be_made() {
     world.assert_clean();
 }
 
+/// The second of two that start at the same time: the first has the lock, and answers nothing yet.
+#[test]
+fn two_labs_at_once() {
+    let world = World::new();
+    let qemu = able(&world);
+    let directory = world.path("cache/lab");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("lock"), "4711").unwrap();
+    fs::write(directory.join("log"), "of the first\n").unwrap();
+    let lock = fs::File::options().read(true).write(true).open(directory.join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    world
+        .virtmark(&["lab", "up", "--memory", "64M", "--qemu", qemu.to_str().unwrap()])
+        .assert()
+        .code(1)
+        .stderr(starts_with("virtmark: a lab is running already (its owner is process 4711): "))
+        .stderr(predicate::function(|text: &str| text.lines().count() == 1));
+    assert_eq!(fs::read_to_string(directory.join("log")).unwrap(), "of the first\n");
+    world.assert_clean();
+}
+
+/// The node decides where nothing behind it can run a guest, without a QEMU.
+#[test]
+fn where_kvm_works_is_told_with_the_reason() {
+    let world = World::new();
+    let qemu = world.script("qemu", "exit 1");
+    let output = world.virtmark(&["lab", "where", "--qemu", qemu.to_str().unwrap()]).output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() {
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "lab\n");
+        assert!(words.contains("/dev/kvm"), "{words}");
+    } else {
+        // There is a KVM that this QEMU could be tried with.
+        assert_eq!(output.status.code(), Some(10), "{words}");
+    }
+    world.assert_clean();
+}
+
 #[test]
 fn no_lab_is_running() {
     let world = World::new();

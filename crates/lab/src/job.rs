@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use virtmark_driver_qemu::Program;
-use virtmark_driver_qemu::probe::{self, KvmState};
+use virtmark_driver_qemu::probe::{self, KvmFinding, KvmState};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{BootImage, Command};
 use virtmark_image::{SharedFile, Store, TinyRecipe};
@@ -48,6 +48,15 @@ pub enum Where {
     ThisHost,
 }
 
+/// Where programs of this host find KVM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// There.
+    pub place: Where,
+    /// What was found out about KVM on this host, in one line.
+    pub reason: String,
+}
+
 /// What came back from a job.
 #[derive(Debug)]
 pub struct JobOutput {
@@ -68,25 +77,39 @@ pub struct JobOutput {
 /// Errors: there is no lab to be had, or it ended. A command's own failure is an outcome.
 pub fn run(job: &Job, options: &LabOptions, progress: &mut dyn FnMut(&str)) -> Result<JobOutput> {
     let run_dir = Arc::new(RunDir::create()?);
-    if kvm_works(options, &run_dir, progress)? {
-        return here(job, &run_dir);
+    let Choice { place, reason } = choose(options, &run_dir, progress)?;
+    match place {
+        Where::ThisHost => here(job, &run_dir),
+        Where::Lab => {
+            progress(&format!("the lab it is: {reason}"));
+            let options = LabOptions { shared: job.files.clone(), ..options.clone() };
+            let mut lab = Lab::start(&options, run_dir, progress)?;
+            let output = in_lab(job, &lab);
+            lab.end()?;
+            output
+        }
     }
-    let options = LabOptions { shared: job.files.clone(), ..options.clone() };
-    let mut lab = Lab::start(&options, run_dir, progress)?;
-    let output = in_lab(job, &lab);
-    lab.end()?;
-    output
 }
 
-fn kvm_works(options: &LabOptions, run_dir: &Arc<RunDir>, progress: &mut dyn FnMut(&str)) -> Result<bool> {
-    let program = Program::find(options.qemu.as_deref())?;
-    if probe::node().is_some() {
-        return Ok(false);
+/// Finds out where KVM works: on this host when a probe guest runs under it, in the lab otherwise. The first time
+/// since this host's boot takes as long as that guest, at most 20 s.
+pub fn choose(options: &LabOptions, run_dir: &Arc<RunDir>, progress: &mut dyn FnMut(&str)) -> Result<Choice> {
+    if let Some(finding) = probe::node() {
+        return Ok(choice(finding));
     }
+    let program = Program::find(options.qemu.as_deref())?;
     let store = Store::open(options.store.clone())?;
     let image = store.ensure_tiny(&TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec()), &mut *progress)?;
     let finding = probe::kvm(&program, &BootImage::of(&image), run_dir, &options.store, progress)?;
-    Ok(finding.state == KvmState::Usable)
+    Ok(choice(finding))
+}
+
+fn choice(finding: KvmFinding) -> Choice {
+    let place = match finding.state {
+        KvmState::Usable => Where::ThisHost,
+        KvmState::Absent | KvmState::Forbidden | KvmState::Unusable => Where::Lab,
+    };
+    Choice { place, reason: finding.reason }
 }
 
 fn in_lab(job: &Job, lab: &Lab) -> Result<JobOutput> {
@@ -163,6 +186,16 @@ fn collect(root: &Path, directory: &Path, into: &mut BTreeMap<String, Vec<u8>>) 
 mod tests {
     use super::*;
     use virtmark_host::rundir::Roots;
+
+    #[test]
+    fn only_a_guest_that_ran_is_kvm() {
+        let place = |state| choice(KvmFinding { state, reason: "seen".into() }).place;
+        assert_eq!(place(KvmState::Usable), Where::ThisHost);
+        for state in [KvmState::Absent, KvmState::Forbidden, KvmState::Unusable] {
+            assert_eq!(place(state), Where::Lab, "{state:?}");
+        }
+        assert_eq!(choice(KvmFinding { state: KvmState::Absent, reason: "seen".into() }).reason, "seen");
+    }
 
     #[test]
     fn on_a_host_with_kvm_a_job_runs_directly() {

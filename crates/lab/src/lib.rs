@@ -20,7 +20,7 @@ mod wire;
 
 pub use client::{Client, Outcome};
 pub use error::{Error, Result};
-pub use job::{FILES_VARIABLE, Job, JobOutput, RESULTS_VARIABLE, Where, run};
+pub use job::{Choice, FILES_VARIABLE, Job, JobOutput, RESULTS_VARIABLE, Where, choose, run};
 pub use machine::{Lab, LabOptions, SHARE};
 pub use owner::Owner;
 pub use place::{Place, Status};

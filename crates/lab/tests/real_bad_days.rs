@@ -184,31 +184,94 @@ fn real_an_interrupted_command_ends_in_the_lab() {
 #[test]
 #[ignore = "boots a lab: make lab-test"]
 fn real_an_interrupted_start_leaves_nothing() {
-    let place = place();
-    let cache = place.path().join("cache");
-    fs::create_dir_all(&cache).unwrap();
-    // A place of its own, with the disks that are there anyway.
-    let store = Store::default_dir().unwrap();
-    for name in ["kernels", "volumes"] {
-        symlink(store.join(name), cache.join(name)).unwrap();
-    }
-    let pid_file = place.path().join("pid");
-    let qemu = qemu(&place, &format!("echo $$ > {0}.new; mv {0}.new {0}", pid_file.display()));
-    let mut command = virtmark();
-    command.args(["lab", "up", "--memory", "1G", "--qemu"]).arg(qemu);
-    command.env("VIRTMARK_CACHE", &cache).env("VIRTMARK_RUN_DIR", place.path().join("run"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    wait_for(|| pid_file.exists());
+    let apart = Apart::new();
+    let child = apart.virtmark(&["lab", "up", "--memory", "1G", "--qemu", &apart.qemu]).spawn().unwrap();
+    wait_for(|| apart.pid_file().exists());
     kill("INT", child.id());
     let output = ended(child);
     assert_eq!(output.status.code(), Some(130), "{}", words(&output));
-    let pid = fs::read_to_string(&pid_file).unwrap();
-    // Killed, whether or not this host's init has noticed yet.
-    let stat = Path::new("/proc").join(pid.trim()).join("stat");
-    wait_for(|| fs::read_to_string(&stat).is_ok_and(|line| line.contains(") Z ")) || !stat.exists());
-    let left: Vec<_> = fs::read_dir(place.path().join("run")).into_iter().flatten().flatten().collect();
-    assert!(left.iter().all(|entry| entry.file_name() == "lock"), "{left:?}");
-    let status = virtmark().args(["lab", "status"]).env("VIRTMARK_CACHE", &cache).output().unwrap();
-    assert!(words(&status).contains("no lab is running"), "{}", words(&status));
+    apart.assert_nothing_is_left();
+}
+
+#[test]
+#[ignore = "boots a lab: make lab-test"]
+fn real_a_newer_build_than_the_labs_copy_is_refused_and_a_killed_owner_leaves_nothing() {
+    let apart = Apart::new();
+    let program = apart.place.path().join("program");
+    fs::write(&program, "old").unwrap();
+    let share = format!("{}=bin/program", program.display());
+    let up = ["lab", "up", "--memory", "1G", "--share", &share, "--qemu", &apart.qemu];
+    let output = apart.virtmark(&up).output().unwrap();
+    assert!(output.status.success(), "{}", words(&output));
+    let exec = |options: &[&str]| {
+        let arguments = [&["lab", "exec"], options, &["--", "cat", "/lab/bin/program"]].concat();
+        apart.virtmark(&arguments).output().unwrap()
+    };
+    assert_eq!(exec(&[]).stdout, b"old");
+    fs::write(&program, "newer").unwrap();
+    let refused = exec(&[]);
+    let text = words(&refused);
+    assert_eq!((refused.status.code(), &*refused.stdout), (Some(1), &b""[..]), "{text}");
+    assert!(text.starts_with("virtmark: the lab has an older copy of ") && text.contains("lab up"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert_eq!(exec(&["--stale"]).stdout, b"old");
+    let status = apart.virtmark(&["lab", "status", "--json"]).output().unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    kill("KILL", &status["owner_pid"]);
+    // What a killed process leaves goes with the next run.
+    wait_for(|| apart.machine_has_ended());
+    assert!(apart.virtmark(&["lab", "where"]).output().unwrap().status.success());
+    apart.assert_nothing_is_left();
+}
+
+/// A place for the lab of a whole program, with the disks that are there anyway.
+struct Apart {
+    place: TempDir,
+    /// A QEMU that writes down its process.
+    qemu: String,
+}
+
+impl Apart {
+    fn new() -> Self {
+        let place = place();
+        let cache = place.path().join("cache");
+        fs::create_dir_all(&cache).unwrap();
+        let store = Store::default_dir().unwrap();
+        for name in ["kernels", "volumes"] {
+            symlink(store.join(name), cache.join(name)).unwrap();
+        }
+        // What it found out about KVM is not asked again.
+        let _ = fs::copy(store.join("kvm-probe.json"), cache.join("kvm-probe.json"));
+        let pid_file = place.path().join("pid");
+        let qemu = qemu(&place, &format!("echo $$ > {0}.new; mv {0}.new {0}", pid_file.display()));
+        Self { qemu: qemu.to_str().unwrap().into(), place }
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.place.path().join("pid")
+    }
+
+    fn virtmark(&self, arguments: &[&str]) -> Command {
+        let mut command = virtmark();
+        command.args(arguments).env("VIRTMARK_CACHE", self.place.path().join("cache"));
+        command.env("VIRTMARK_RUN_DIR", self.place.path().join("run"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Whether or not this host's init has noticed yet.
+    fn machine_has_ended(&self) -> bool {
+        let pid = fs::read_to_string(self.pid_file()).unwrap();
+        let stat = Path::new("/proc").join(pid.trim()).join("stat");
+        fs::read_to_string(&stat).is_ok_and(|line| line.contains(") Z ")) || !stat.exists()
+    }
+
+    fn assert_nothing_is_left(&self) {
+        wait_for(|| self.machine_has_ended());
+        let run = self.place.path().join("run");
+        let left: Vec<_> = fs::read_dir(run).into_iter().flatten().flatten().collect();
+        assert!(left.iter().all(|entry| entry.file_name() == "lock"), "{left:?}");
+        let status = self.virtmark(&["lab", "status"]).output().unwrap();
+        assert!(words(&status).contains("no lab is running"), "{}", words(&status));
+    }
 }

@@ -61,6 +61,12 @@ pub(crate) enum LabCommand {
     },
     /// End the lab
     Down,
+    /// Say where KVM works: this-host when a guest ran under it here, otherwise lab
+    Where {
+        /// The QEMU program [default: the one in PATH]
+        #[arg(long, value_name = "PROGRAM")]
+        qemu: Option<PathBuf>,
+    },
     /// Be the process that holds the lab (for `up`)
     #[command(hide = true)]
     Hold(LabUpArguments),

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{self, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use virtmark_host::process::kill_all_children;
 use virtmark_host::rundir::{RunDir, remove_live};
 use virtmark_host::signals;
 use virtmark_image::{SharedFile, Store};
-use virtmark_lab::{Client, Error, LabOptions, Owner, Place, Status};
+use virtmark_lab::{Client, Error, LabOptions, Owner, Place, Status, Where};
 
 use crate::args::{LabArguments, LabCommand, LabUpArguments};
 use crate::exit::Exit;
@@ -85,7 +85,22 @@ pub(crate) fn run(options: &LabArguments, quiet: bool) -> anyhow::Result<Exit> {
             }
             Ok(Exit::Ok)
         }
+        LabCommand::Where { qemu } => whereabouts(qemu.clone(), quiet),
     }
+}
+
+fn whereabouts(qemu: Option<PathBuf>, quiet: bool) -> anyhow::Result<Exit> {
+    let progress = Progress::new("lab", quiet);
+    let options = LabOptions { qemu, ..LabOptions::new(Store::default_dir()?) };
+    let run_dir = Arc::new(RunDir::create()?);
+    let choice = virtmark_lab::choose(&options, &run_dir, &mut |line| progress.note(line))?;
+    progress.note(&choice.reason);
+    let name = match choice.place {
+        Where::Lab => "lab",
+        Where::ThisHost => "this-host",
+    };
+    output::stdout(|output| writeln!(output, "{name}"))?;
+    Ok(Exit::Ok)
 }
 
 /// Starts the process that holds the lab, and waits until that can be used.
@@ -97,8 +112,6 @@ fn up(place: &Place, client: &Client, options: &LabUpArguments, quiet: bool) -> 
     place.prepare()?;
     let interrupt = signals::install()?;
     let progress = Progress::new("lab", quiet);
-    let log = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(place.log());
-    let log = log.map_err(|error| output::on(error, &place.log()))?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = process::Command::new(program);
     command.args(["--quiet", "lab", "hold"]);
@@ -112,9 +125,17 @@ fn up(place: &Place, client: &Client, options: &LabUpArguments, quiet: bool) -> 
         command.arg("--qemu").arg(qemu);
     }
     // The pipe to the owner is open as long as somebody waits for it; it gives up when that ends before it is ready.
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut owner = command.spawn().context("cannot start the process that holds the lab")?;
     let output = owner.stdout.take().context("the owner of the lab has no output")?;
+    let mut complaints = owner.stderr.take().context("the owner of the lab has no standard error")?;
+    // Ends with the owner, or when that is the lab and has a log of its own.
+    let complained = thread::spawn(move || {
+        let mut text = Vec::new();
+        // What came until then is all there is to tell.
+        let _ = complaints.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    });
     let (lines, received) = std::sync::mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -135,7 +156,7 @@ fn up(place: &Place, client: &Client, options: &LabUpArguments, quiet: bool) -> 
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
                 let status = owner.wait().context("cannot wait for the owner of the lab")?;
-                return Err(not_started(&place.log(), status).into());
+                return Err(not_started(&complained.join().unwrap_or_default(), status).into());
             }
         }
     }
@@ -145,12 +166,10 @@ fn up(place: &Place, client: &Client, options: &LabUpArguments, quiet: bool) -> 
 }
 
 /// Why there is no lab, in the words of the process that was to hold it.
-fn not_started(log: &Path, status: process::ExitStatus) -> Failure {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let said = text.lines().find_map(|line| line.strip_prefix("virtmark: "));
-    let message = match said {
-        Some(_) => text.trim().trim_start_matches("virtmark: ").to_owned(),
-        None => format!("the process that holds the lab ended ({status}); see {}", log.display()),
+fn not_started(said: &str, status: process::ExitStatus) -> Failure {
+    let message = match said.trim().strip_prefix("virtmark: ") {
+        Some(message) => message.to_owned(),
+        None => format!("the process that holds the lab ended ({status}): {}", said.trim()),
     };
     let exit = status.code().and_then(Exit::of_code).unwrap_or(Exit::Unexpected);
     Failure { exit, message }
@@ -186,12 +205,21 @@ fn hold(place: &Place, options: &LabUpArguments) -> anyhow::Result<Exit> {
         let _ = writeln!(io::stdout(), "{TOLD}{line}");
     };
     let owner = Owner::start(place, &lab, options.lifetime, run_dir, &mut told)?;
+    // Whoever waits hears nothing more; the log is that of the one lab from here on.
+    keep_log(&place.log())?;
     let why = owner.serve(&interrupt, || {
         ready.store(true, Ordering::Release);
         let _ = writeln!(io::stdout(), "{READY}");
     })?;
     eprintln!("lab: {why}");
     Ok(Exit::Ok)
+}
+
+/// Sends standard error to this file, empty to begin with.
+fn keep_log(path: &Path) -> anyhow::Result<()> {
+    let log = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let log = log.map_err(|error| output::on(error, path))?;
+    rustix::stdio::dup2_stderr(&log).context("cannot write the log of the lab")
 }
 
 /// This program, and the files that the options name.

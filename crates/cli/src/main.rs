@@ -52,6 +52,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Lifecycle(options) => commands::lifecycle::run(&options, arguments.quiet),
         Command::Man(options) => commands::man::run(&options),
         Command::Plan(options) => commands::plan::run(&options),
+        Command::Plot(options) => commands::plot::run(&options, arguments.quiet),
         Command::Remove(options) => commands::remove::run(&options),
         Command::Restore(options) => commands::restore::run(&options, arguments.quiet),
         Command::Serve(options) => commands::serve::run(&options, arguments.quiet),

@@ -3,6 +3,7 @@
 //! - [`terminal`]: tables for a person at a terminal, written to standard error by the caller.
 //! - [`html::report`]: one document about one or several runs that loads nothing from elsewhere.
 //! - [`figure`]: distributions, values over time and waterfalls, as SVG and PNG.
+//! - [`sweep`]: the pictures of a sweep.
 //! - [`sections`]: what a scenario has to say beyond metrics, for terminal and HTML alike.
 //! - [`mod@format`]: values with their units as people read them.
 //!
@@ -24,6 +25,7 @@ mod notes;
 mod samples;
 pub mod sections;
 mod style;
+pub mod sweep;
 pub mod table;
 pub mod terminal;
 

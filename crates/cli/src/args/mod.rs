@@ -7,6 +7,7 @@ mod lab;
 mod machine;
 mod pace;
 mod plan;
+mod plot;
 mod record;
 mod results;
 mod scenario;
@@ -19,13 +20,14 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use capture::CaptureArguments;
 pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
-pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice};
+pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice, RecipeName};
 pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
 pub(crate) use pace::PaceArguments;
 pub(crate) use plan::{
     PlanArguments, PlanBenchArguments, PlanCommand, PlanExecutorArguments, PlanRunArguments, RedisArguments,
 };
+pub(crate) use plot::{PlotArguments, PlotFormat};
 pub(crate) use record::RecordArguments;
 pub(crate) use results::{
     DoctorArguments, ExportArguments, ExportFormat, ImportArguments, ImportFormat, RemoveArguments,
@@ -116,6 +118,8 @@ pub(crate) enum Command {
     Series(SeriesArguments),
     /// Run, check and bench the small plans of work that a sweep drives
     Plan(PlanArguments),
+    /// Draw a sweep: throughput and latency by level, the knee, and how it grows with the size
+    Plot(PlotArguments),
     /// Keep a machine with KVM inside, on hosts without (docs/lab.md)
     #[command(hide = true)]
     Lab(LabArguments),
@@ -128,7 +132,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it looks at the host and the machines on it, or only at its own definition.
     pub(crate) fn touches_host(&self) -> bool {
-        !matches!(self, Self::Completions(_) | Self::Man(_) | Self::Plan(_))
+        !matches!(self, Self::Completions(_) | Self::Man(_) | Self::Plan(_) | Self::Plot(_))
     }
 }
 

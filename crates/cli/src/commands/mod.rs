@@ -10,6 +10,7 @@ pub(crate) mod lab;
 pub(crate) mod lifecycle;
 pub(crate) mod man;
 pub(crate) mod plan;
+pub(crate) mod plot;
 mod present;
 pub(crate) mod remove;
 pub(crate) mod report;

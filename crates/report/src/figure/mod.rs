@@ -1,5 +1,5 @@
-//! Figures as SVG and PNG: distributions as step curves, values over time as lines, times taken apart as waterfalls, and
-//! the ramps of machines that are launched together.
+//! Figures as SVG and PNG: distributions as step curves, values over time as lines, times taken apart as waterfalls, the
+//! ramps of machines that are launched together, and points over two axes.
 //!
 //! Drawn by this crate: what a report needs from a figure (a curve that stays exact when it is thinned, the band of
 //! an interval, colours that follow print and dark mode) is what general plotting crates (`kuva`, `plotters`) fix
@@ -20,6 +20,7 @@ mod raster;
 mod tests;
 mod time;
 mod waterfall;
+mod xy;
 
 use virtmark_model::Unit;
 use virtmark_stats::Interval;
@@ -27,6 +28,8 @@ use virtmark_stats::Interval;
 use crate::ReportError;
 use crate::markup::Markup;
 use canvas::Medium;
+
+pub use xy::{Xy, XyAxis, XyKey, XyPanel, XyPoint, XyScale, XyShape, XySign, XyTrace};
 
 /// A figure: what it shows and what must be said with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +54,8 @@ pub enum Plot {
     Ramp(Ramp),
     /// Times taken apart, one below the other.
     Waterfall(Waterfall),
+    /// Points over two axes.
+    Xy(Xy),
 }
 
 /// Empirical distribution functions over one axis.
@@ -211,6 +216,7 @@ impl Figure {
             Plot::Lines(plot) => lines::draw(self, plot, markup, medium),
             Plot::Ramp(plot) => ramp::draw(self, plot, markup, medium),
             Plot::Waterfall(plot) => waterfall::draw(self, plot, markup, medium),
+            Plot::Xy(plot) => xy::draw(self, plot, markup, medium),
         }
     }
 }

@@ -1,0 +1,94 @@
+//! Labels beside points, each where it covers least.
+
+use super::{CHARACTER, Place, RIGHT, RING, XyPanel, XyShape};
+use crate::figure::canvas;
+use crate::markup::Markup;
+
+/// Height of a label, and its distance from the middle of its point.
+const HEIGHT: f64 = 12.0;
+const DISTANCE: f64 = 7.0;
+/// Samples along each piece of a line that a label should not cover.
+const SAMPLES: u32 = 24;
+
+/// A box on the drawing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Area {
+    left: f64,
+    top: f64,
+    right: f64,
+    bottom: f64,
+}
+
+impl Area {
+    fn covers(&self, other: &Self) -> bool {
+        self.left < other.right
+            && other.left < self.right
+            && self.top < other.bottom
+            && other.top < self.bottom
+    }
+
+    fn holds(&self, (x, y): (f64, f64)) -> bool {
+        (self.left..=self.right).contains(&x) && (self.top..=self.bottom).contains(&y)
+    }
+}
+
+pub(super) fn draw(svg: &mut Markup, panel: &XyPanel, place: &Place) {
+    let at = |x: f64, y: f64| (place.x(x), place.y(y));
+    let mut dots: Vec<(f64, f64)> = Vec::new();
+    let mut lines: Vec<(f64, f64)> = Vec::new();
+    for trace in &panel.traces {
+        let points: Vec<(f64, f64)> = trace.points.iter().map(|point| at(point.x, point.y)).collect();
+        if trace.shape != XyShape::Hollow {
+            for pair in points.windows(2) {
+                lines.extend((0..=SAMPLES).map(|step| {
+                    let share = f64::from(step) / f64::from(SAMPLES);
+                    (pair[0].0 + (pair[1].0 - pair[0].0) * share, pair[0].1 + (pair[1].1 - pair[0].1) * share)
+                }));
+            }
+        }
+        if trace.shape != XyShape::Curve {
+            dots.extend(points);
+        }
+    }
+    let mut taken: Vec<Area> = Vec::new();
+    for point in panel.traces.iter().flat_map(|trace| &trace.points) {
+        let Some(label) = &point.label else { continue };
+        let distance = if point.ringed { RING + 3.0 } else { DISTANCE };
+        let candidates = candidates(at(point.x, point.y), label, distance);
+        let cost = |area: &Area| {
+            let outside = area.left < place.left
+                || area.right > RIGHT
+                || area.top < place.top
+                || area.bottom > place.bottom;
+            let covered = taken.iter().filter(|other| area.covers(other)).count();
+            let dots = dots.iter().filter(|dot| area.holds(**dot)).count();
+            let lines = lines.iter().filter(|dot| area.holds(**dot)).count();
+            1000 * usize::from(outside) + 100 * covered + 30 * dots + lines
+        };
+        // The first of several that are as good.
+        let Some(best) = candidates.into_iter().min_by_key(cost) else { continue };
+        let middle = (best.left + best.right) / 2.0;
+        canvas::faint(svg, middle, best.bottom - 2.0, label, "middle");
+        taken.push(best);
+    }
+}
+
+/// Around a point: above left, below right, above right, below left, above, below, left, right.
+fn candidates((x, y): (f64, f64), label: &str, distance: f64) -> [Area; 8] {
+    let width = label.chars().count() as f64 * CHARACTER + 2.0;
+    let near = distance * 0.6;
+    let area = |left: f64, top: f64| Area { left, top, right: left + width, bottom: top + HEIGHT };
+    let (before, after) = (x - near - width, x + near);
+    let (above, below) = (y - near - HEIGHT, y + near);
+    let (centre, middle) = (x - width / 2.0, y - HEIGHT / 2.0);
+    [
+        area(before, above),
+        area(after, below),
+        area(after, above),
+        area(before, below),
+        area(centre, y - distance - HEIGHT),
+        area(centre, y + distance),
+        area(x - distance - width, middle),
+        area(x + distance, middle),
+    ]
+}

@@ -11,7 +11,7 @@ use virtmark_driver_native::Native;
 use virtmark_driver_qemu::{AcceleratorChoice, ConfinementFacts, Program, Qemu, QemuOptions};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec};
-use virtmark_image::{Image, KernelSource, Store, TinyRecipe, Verify};
+use virtmark_image::{BenchRecipe, Image, KernelSource, Store, TinyRecipe, Verify};
 use virtmark_model::ImageFacts;
 
 use crate::args::{Accel, Driver, EndpointArguments, KernelArguments, KernelChoice, MachineArguments};
@@ -20,7 +20,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
-/// The recipe that is built when it is not there.
+/// The recipes that are built when they are not there.
+const BENCH: &str = "bench";
 const TINY: &str = "tiny";
 
 /// Beside the guest's memory, a snapshot has the state of its devices.
@@ -245,18 +246,23 @@ pub(crate) fn tiny_recipe(kernel: &KernelArguments, busybox: Option<PathBuf>) ->
 
 /// The image that the options ask for, not looked at yet.
 enum Wanted {
+    Bench(BenchRecipe),
     Known(String),
     Tiny(TinyRecipe),
 }
 
 impl Wanted {
     fn new(options: &MachineArguments) -> anyhow::Result<Self> {
-        if options.image() == TINY {
-            return Ok(Self::Tiny(tiny_recipe(&options.kernel, None)?));
+        match options.image() {
+            BENCH => return Ok(Self::Bench(BenchRecipe::new(tiny_recipe(&options.kernel, None)?))),
+            TINY => return Ok(Self::Tiny(tiny_recipe(&options.kernel, None)?)),
+            _ => {}
         }
         if options.kernel.kernel != KernelChoice::Debian || options.kernel.modules.is_some() {
-            let message =
-                format!("--kernel and --modules build the image tiny: leave out --image {}", options.image());
+            let message = format!(
+                "--kernel and --modules build the images tiny and bench: leave out --image {}",
+                options.image()
+            );
             return Err(Failure::usage(message).into());
         }
         Ok(Self::Known(options.image().into()))
@@ -265,6 +271,7 @@ impl Wanted {
     fn open(&self, progress: &Progress) -> anyhow::Result<Image> {
         let store = Store::open(Store::default_dir()?)?;
         Ok(match self {
+            Self::Bench(recipe) => store.ensure_bench(recipe, &mut |line| progress.note(line))?,
             Self::Known(name) => store.lookup(name, Verify::Quick)?,
             Self::Tiny(recipe) => store.ensure_tiny(recipe, &mut |line| progress.note(line))?,
         })

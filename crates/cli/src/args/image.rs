@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   virtmark image build tiny
+  virtmark image build bench
   virtmark image build tiny --kernel host
   virtmark image build tiny --kernel bzImage --modules lib/modules/6.1.0
   virtmark image list")]
@@ -21,9 +22,9 @@ pub(crate) struct ImageArguments {
 pub(crate) enum ImageCommand {
     /// Build an image, unless the very same one is there
     Build {
-        /// The recipe
-        #[arg(value_name = "RECIPE", value_parser = ["tiny"])]
-        recipe: String,
+        /// tiny: a kernel and an initramfs; bench: the same with a Debian that has measuring tools and an SSH server
+        #[arg(value_name = "RECIPE", value_enum)]
+        recipe: RecipeName,
 
         #[command(flatten)]
         kernel: KernelArguments,
@@ -57,6 +58,13 @@ pub(crate) enum ImageCommand {
         #[arg(required = true)]
         images: Vec<String>,
     },
+}
+
+/// What images are built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecipeName {
+    Bench,
+    Tiny,
 }
 
 /// The guest's kernel.

@@ -31,7 +31,8 @@ pub(crate) struct MachineArguments {
     #[arg(long, value_name = "SIZE", value_parser = crate::size::parse_memory)]
     pub(crate) memory: Option<u64>,
 
-    /// The image to boot: tiny, built when it is not there, or a name or id of `virtmark image list` [default: tiny]
+    /// The image to boot: tiny or bench, built when it is not there, or a name or id of `virtmark image list`
+    /// [default: tiny]
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
 

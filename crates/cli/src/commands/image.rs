@@ -1,12 +1,12 @@
 //! `virtmark image`
 
 use serde_json::{Value, json};
-use virtmark_image::{Listing, Manifest, Store};
+use virtmark_image::{BenchRecipe, Listing, Manifest, Store};
 use virtmark_report::Tone;
 use virtmark_report::format;
 use virtmark_report::table::{Cell, Column, Table};
 
-use crate::args::{ImageArguments, ImageCommand};
+use crate::args::{ImageArguments, ImageCommand, RecipeName};
 use crate::exit::Exit;
 use crate::output;
 use crate::platform::tiny_recipe;
@@ -14,10 +14,13 @@ use crate::platform::tiny_recipe;
 pub(crate) fn run(options: &ImageArguments) -> anyhow::Result<Exit> {
     let store = Store::open(Store::default_dir()?)?;
     match &options.command {
-        ImageCommand::Build { recipe: _, kernel, busybox, json } => {
-            let recipe = tiny_recipe(kernel, busybox.clone())?;
+        ImageCommand::Build { recipe, kernel, busybox, json } => {
+            let tiny = tiny_recipe(kernel, busybox.clone())?;
             let tell = &mut |line: &str| output::people(&format!("virtmark: {line}\n"));
-            let image = store.ensure_tiny(&recipe, tell)?;
+            let image = match recipe {
+                RecipeName::Bench => store.ensure_bench(&BenchRecipe::new(tiny), tell)?,
+                RecipeName::Tiny => store.ensure_tiny(&tiny, tell)?,
+            };
             if *json {
                 output::json(&record(&image.id, std::slice::from_ref(&image.name), &image.manifest))?;
             } else {
@@ -105,6 +108,12 @@ fn details(listing: &Listing, manifest: &Manifest) -> Table {
             format!("module {}", module.name),
             format!("{}, {when}", format::bytes(module.size_bytes as f64)),
         );
+    }
+    if let Some(bytes) = manifest.root_size_bytes {
+        row("root file system".into(), format!("on a disk of {}", format::bytes(bytes as f64)));
+    }
+    for package in &manifest.packages {
+        row(format!("package {}", package.name), package.version.clone());
     }
     for input in &manifest.inputs {
         let from = input.path.as_ref().map_or_else(String::new, |path| format!(" from {}", path.display()));

@@ -6,6 +6,7 @@
 
 mod command;
 mod event;
+mod http;
 mod job;
 mod lane;
 mod latencies;
@@ -18,6 +19,7 @@ mod usage;
 mod window;
 
 pub use event::{Event, Phase, Progress};
+pub use http::response::{Malformed, Response, ResponseReader};
 pub use job::{Arrivals, CommandSpec, HttpSpec, HttpVersion, Job, JobError, PlanSpec, TargetSpec};
 pub use latencies::Latencies;
 pub use outcome::{Ended, ErrorCount, OpenFigures, Outcome, Usage, Warmup};

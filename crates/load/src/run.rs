@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::CommandTarget;
 use crate::event::{Phase, Progress};
+use crate::http;
 use crate::job::{Arrivals, Job, JobError, TargetSpec};
 use crate::lane::{Caller, Lane};
 use crate::outcome::{Ended, OpenFigures, Outcome, Usage, Warmup};
@@ -86,8 +87,9 @@ pub fn run(job: &Job, on_progress: &mut dyn FnMut(Progress), cancel: &Cancel) ->
             let target = CommandTarget::new(command).map_err(RunError::Target)?;
             run_target(&target, &load, on_progress, cancel)
         }
-        TargetSpec::Http(_) => {
-            Err(RunError::Target(CallFailure::new("unsupported", "only plans and commands can be called")))
+        TargetSpec::Http(spec) => {
+            let lanes = http::lanes(spec, load.arrivals.concurrency()).map_err(RunError::Target)?;
+            run_lanes(lanes, &load, on_progress, cancel)
         }
     }
 }

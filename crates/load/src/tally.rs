@@ -60,7 +60,7 @@ impl Slot {
         let end = window.end();
         let gave_up = result.as_ref().is_err_and(|failure| failure.class == "timeout" && limit >= end);
         if ended >= end || gave_up || (result.is_err() && window.cancel.is_cancelled()) {
-            return tally.cut_off(ns(end.saturating_duration_since(due)));
+            return tally.cut_off(ns(end.min(ended).saturating_duration_since(due)));
         }
         match result {
             Ok(()) if ended > limit => tally.fail(CallFailure::timeout("the call took longer than it may")),

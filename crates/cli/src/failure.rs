@@ -11,6 +11,7 @@ use virtmark_lab::Error as LabError;
 use virtmark_recorder::Error as RecordError;
 use virtmark_recorder::export::remote_write::PushError;
 use virtmark_sandbox::http::ServeError;
+use virtmark_scenarios::sweep::Error as SweepError;
 use virtmark_timeseries::{Error as StoreError, QueryError};
 
 use crate::exit::Exit;
@@ -89,6 +90,9 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(ServeError::TokenMissing { .. }) = cause.downcast_ref::<ServeError>() {
         return Some(Exit::Usage);
     }
+    if let Some(error) = cause.downcast_ref::<SweepError>() {
+        return of_sweep(error);
+    }
     if cause.downcast_ref::<MappingError>().is_some() {
         return Some(Exit::Usage);
     }
@@ -158,6 +162,17 @@ fn of_run_dir(error: &RunDirError) -> Option<Exit> {
         RunDirError::NoSpace { .. } => Some(Exit::DiskFull),
         RunDirError::TooLong { .. } => Some(Exit::PathTooLong),
         RunDirError::Unsafe { .. } => Some(Exit::PermissionDenied),
+        _ => None,
+    }
+}
+
+fn of_sweep(error: &SweepError) -> Option<Exit> {
+    match error {
+        SweepError::Different { .. } | SweepError::Unusable { .. } => Some(Exit::Usage),
+        SweepError::Library { .. } | SweepError::NotElf { .. } | SweepError::Redis { .. } => {
+            Some(Exit::Unsupported)
+        }
+        // A file has a cause that tells.
         _ => None,
     }
 }

@@ -60,6 +60,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Runs(options) => commands::runs::run(&options),
         Command::Series(options) => commands::series::run(&options, arguments.quiet),
         Command::Show(options) => commands::show::run(&options, arguments.quiet),
+        Command::Sweep(options) => commands::sweep::run(*options, arguments.quiet),
         Command::Tti(options) => commands::tti::run(&options, arguments.quiet),
     }
 }

@@ -14,6 +14,9 @@ use crate::output;
 /// Between two lines where there is no bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Between two lines about what is going on, where there is no bar.
+const LIVE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Metrics of which every machine has exactly one.
 const MACHINE_METRICS: [&str; 6] =
     ["life", "restore_tti", "tti", "vm_creation", "working_set_25_cold", "working_set_25_warm"];
@@ -124,6 +127,20 @@ impl virtmark_scenarios::Progress for Progress {
                 }
             }
             state.show(Some(sample));
+        });
+    }
+
+    fn live(&self, words: &str) {
+        self.with(|state| {
+            if let Some(bar) = &state.bar {
+                bar.set_message(words.to_owned());
+            } else if !state.quiet && state.last_line.is_none_or(|at| at.elapsed() >= LIVE_INTERVAL) {
+                state.last_line = Some(Instant::now());
+                output::people(&format!(
+                    "{}: {}/{} {words}\n",
+                    state.scenario, state.recorded, state.planned
+                ));
+            }
         });
     }
 

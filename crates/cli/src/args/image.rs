@@ -68,7 +68,7 @@ pub(crate) enum RecipeName {
 }
 
 /// The guest's kernel.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct KernelArguments {
     /// The guest's kernel: debian (as `make setup` unpacks it), host, or a bzImage or vmlinux file
     #[arg(long, value_name = "debian|host|FILE", default_value = "debian", value_parser = parse_kernel)]

@@ -13,6 +13,7 @@ mod results;
 mod scenario;
 mod series;
 mod serve;
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,7 @@ pub(crate) use series::{
     SeriesArguments, SeriesCommand, ServeArguments,
 };
 pub(crate) use serve::{ServiceArguments, StartChoice};
+pub(crate) use sweep::{LocationChoice, PerRequestChoice, SweepArguments, TargetArguments};
 
 const ABOUT: &str =
     "Measure virtual machines: how long until one answers, and what each part of that time was.";
@@ -59,6 +61,7 @@ Examples:
   virtmark tti --endpoint http://HOST:PORT     the same time, of any service with such an API
   virtmark restore                             how long until a snapshot answers again
   virtmark lifecycle --format csv              create, start, snapshot, restore, stop, destroy
+  virtmark sweep                               where concat_plan saturates on 4 vCPUs
   virtmark show latest                         the figures of the newest run, computed again
   virtmark report latest -o report.html        one self-contained page
   virtmark series query STORE cpu_load         what a machine recorded, second by second
@@ -96,6 +99,8 @@ pub(crate) enum Command {
     Lifecycle(LifecycleArguments),
     /// Measure what monitoring keeps of machines that live for seconds
     Capture(CaptureArguments),
+    /// Find where a service saturates: throughput and latency at rising levels of load, in a machine of known size
+    Sweep(Box<SweepArguments>),
     /// Offer sandboxes over HTTP: create, exec, snapshot, restore, destroy
     Serve(ServiceArguments),
     /// List the runs in the archive

@@ -19,6 +19,7 @@ pub(crate) mod runs;
 pub(crate) mod series;
 pub(crate) mod serve;
 pub(crate) mod show;
+pub(crate) mod sweep;
 pub(crate) mod tti;
 
 use virtmark_host::rundir::clean_leftovers as clean;

@@ -11,8 +11,10 @@ use virtmark_scenarios::capture::{self, CaptureReport};
 use virtmark_scenarios::lifecycle::{self, LifecycleReport, Operation};
 use virtmark_scenarios::pace::Concurrent;
 use virtmark_scenarios::restore::{self, RestoreReport};
+use virtmark_scenarios::sweep::{self, SweepReport};
 use virtmark_scenarios::tti::{self, TtiReport};
 
+use super::sweep::{footer as sweep_footer, knee_with, text as sweep_text};
 use crate::failure::Failure;
 use crate::output;
 
@@ -57,6 +59,14 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
                 let style = Style::for_stderr();
                 output::people(&format!("\n{}", lives(&report).render(style)));
                 output::people(&format!("\n{}", footer(run)));
+            }
+            output::json(&report)
+        }
+        sweep::SCENARIO => {
+            let report = SweepReport::from_samples(run, samples);
+            if !quiet && !report.rows.is_empty() {
+                let knee = knee_with(run.configuration["sweep"]["slo"].as_str());
+                output::people(&format!("\n{}\n{}", sweep_text(&report.rows, &knee), sweep_footer(&report)));
             }
             output::json(&report)
         }

@@ -41,6 +41,8 @@ pub struct SweepRun<'a> {
     pub outfit: Outfit,
     /// Where cgroups of targets on the bare host are made.
     pub run_dir: &'a RunDir,
+    /// Where the plan finds its Redis, when the outfit has one.
+    pub redis: Option<String>,
     /// The service, where one is driven.
     pub service: Option<Arc<dyn Hypervisor>>,
     /// What a reader of every row has to know.
@@ -216,8 +218,11 @@ impl Course<'_, '_> {
     }
 
     /// A run by the generator's program in the machine.
-    fn in_machine(&mut self, step: Step, spec: TargetSpec, result: &mut RunResult) {
+    fn in_machine(&mut self, step: Step, mut spec: TargetSpec, result: &mut RunResult) {
         let plan = self.sweep.plan;
+        if let (TargetSpec::Plan(plan), Some(address)) = (&mut spec, &self.sweep.redis) {
+            plan.redis = Some(address.clone());
+        }
         let Some(site) = &mut self.site else { return };
         let is_http = matches!(spec, TargetSpec::Http(_));
         let job = job(plan, step, spec);

@@ -12,7 +12,7 @@ use super::files::FilesError;
 #[non_exhaustive]
 pub enum Error {
     /// A sweep that is to be gone on with was another one.
-    #[error("cannot go on with {}: it was made with {differences}; leave these options out, or begin a new sweep", path.display())]
+    #[error("cannot go on with {}: it was made with {differences}; give the same options, or begin a new sweep", path.display())]
     Different {
         /// The file.
         path: PathBuf,

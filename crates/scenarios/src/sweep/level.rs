@@ -40,9 +40,9 @@ fn listen(
     timeout: Duration,
     live: &mut dyn FnMut(Progress),
 ) -> Result<Ended, Error> {
-    let mut command = site.generator(&[]);
-    command.stdin = serde_json::to_vec(job)
+    let job = serde_json::to_vec(job)
         .map_err(|error| Error::io("write the job of the load generator")(error.into()))?;
+    let mut command = site.generator(&job)?;
     command.timeout = Some(timeout);
     let mut handle = site.guest.spawn(&command)?;
     let mut said = Said::default();

@@ -41,7 +41,7 @@ pub use files::{FilesError, SweepFiles, read};
 pub use levels::{Sweep, SweepError};
 pub use libraries::Closure;
 pub use limits::{Excess, MAX_CONCURRENCY, MAX_DURATION, MAX_TIMEOUT, MAX_WARMUP, excesses};
-pub use plan::{Driven, Load, Location, PerRequest, SweepPlan};
+pub use plan::{Brought, Driven, Load, Location, PerRequest, SweepPlan};
 pub use read_error::{Place, ReadError};
 pub use report::{SweepReport, Time};
 pub use result::METRIC;

@@ -1,6 +1,7 @@
 //! What a sweep is asked to do, as it goes on record.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -44,10 +45,27 @@ pub struct SweepPlan {
     pub slo: Option<String>,
     /// Whether the guard rails are off.
     pub unsafe_limits: bool,
-    /// What tells the files and programs that are put beside the target from others: option, name and SHA-256.
-    pub brought: Vec<String>,
-    /// The program beside the target, as it is started.
-    pub service: Option<String>,
+    /// Files that are put beside the target.
+    pub uploads: Vec<Brought>,
+    /// The program beside the target, with its arguments.
+    pub service: Option<Vec<String>>,
+    /// The port on which that listens when it is ready.
+    pub service_port: Option<u16>,
+    /// A dump with the data of the Redis that a plan reads; without one it is the built-in plan's.
+    pub redis_data: Option<Brought>,
+    /// The options of the machines, or of the service.
+    pub machine: Value,
+}
+
+/// A file of this host that goes to where the target runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    /// Here.
+    pub source: PathBuf,
+    /// There.
+    pub path: String,
+    /// Of its content.
+    pub sha256: String,
 }
 
 /// What is driven.
@@ -152,6 +170,16 @@ impl SweepPlan {
         self.cpu_threads.unwrap_or(vcpus).max(1)
     }
 
+    /// Whether the target is a plan that reads a Redis which nobody has named, so that one has to be brought.
+    pub fn wants_redis(&self) -> bool {
+        match &self.target {
+            Driven::Generator { spec: TargetSpec::Plan(plan) } if plan.redis.is_none() => {
+                virtmark_plan::Plan::parse(&plan.plan).is_ok_and(|plan| !plan.is_offline())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a plan's nodes overlap; none where no plan is driven.
     pub fn is_async(&self) -> Option<bool> {
         match &self.target {
@@ -196,8 +224,11 @@ pub(super) mod tests {
             order_seed: None,
             slo: None,
             unsafe_limits: false,
-            brought: Vec::new(),
+            uploads: Vec::new(),
             service: None,
+            service_port: None,
+            redis_data: None,
+            machine: Value::Null,
         }
     }
 

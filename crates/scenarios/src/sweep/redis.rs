@@ -51,11 +51,8 @@ pub struct Redis {
 /// Where this host has the program, if it has.
 pub fn installed() -> Option<PathBuf> {
     let directories = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&directories)
-        .map(|directory| directory.join(PROGRAM))
-        .find(|path| path.is_file())?;
-    // A link says nothing of the directory in which its libraries are.
-    fs::canonicalize(found).ok()
+    // The name matters: several programs of Redis are one file that looks at how it was called.
+    env::split_paths(&directories).map(|directory| directory.join(PROGRAM)).find(|path| path.is_file())
 }
 
 impl Redis {

@@ -22,6 +22,8 @@ use crate::{Interrupt, Progress};
 
 /// Where the generator is put.
 const GENERATOR: &str = "virtmark-load";
+/// Where it finds what to do.
+const JOB: &str = "job.json";
 /// The directory of the sweep, with the guest's loopback interface up, without which nobody in it can be called.
 const PREPARE_VM: &str = "mkdir -p \"$1\" && { ip link set lo up || ifconfig lo 127.0.0.1 up; }";
 const PREPARE_NATIVE: &str = "mkdir -p \"$1\"";
@@ -207,13 +209,14 @@ impl<'a> Site<'a> {
         self.services.iter().filter_map(Service::ended).collect()
     }
 
-    /// The command of the generator.
-    pub(super) fn generator(&self, arguments: &[&str]) -> Command {
-        let mut argv = vec![self.path(GENERATOR)];
-        argv.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let mut command = Command::argv(self.cap.around(argv));
+    /// The command of the generator, with its job in place.
+    pub(super) fn generator(&self, job: &[u8]) -> Result<Command> {
+        // A file, since the end of its standard input would end the run.
+        let path = self.path(JOB);
+        self.guest.put(&mut Cursor::new(job), job.len() as u64, &path, 0o644)?;
+        let mut command = Command::argv(self.cap.around(vec![self.path(GENERATOR), path]));
         command.cwd = Some(self.ground.outfit.directory.clone());
-        command
+        Ok(command)
     }
 
     /// The most memory that the process of the last service ever had, in KiB.

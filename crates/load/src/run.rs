@@ -256,6 +256,10 @@ fn pass(
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
+    // The last of them may have seen it first.
+    if window.cancel.is_cancelled() {
+        window.end_now();
+    }
     let elapsed_ns = ns(window.start.elapsed()).min(window.length_ns());
     let usage = usage::between(before, after.unwrap_or_else(usage::since_start));
     let mut tally = Tally::default();

@@ -3,7 +3,7 @@
 use virtmark_model::Unit;
 use virtmark_scenarios::sweep::Sweep;
 use virtmark_scenarios::sweep::levels::{LevelFigures, Series, Spread};
-use virtmark_stats::knee::{Coefficients, UslFit};
+use virtmark_stats::knee::{Coefficients, Method, UslFit};
 
 use crate::figure::{Figure, Plot, Xy, XyAxis, XyKey, XyPanel, XyPoint, XyScale, XyShape, XySign, XyTrace};
 use crate::{format, notes};
@@ -15,6 +15,10 @@ const FITTED: usize = 1;
 const IDEAL: usize = 2;
 /// The colour of what was not measured: grey.
 const GREY: usize = 6;
+
+/// Said of repeats.
+const REPEATS: &str =
+    "Points are medians over the runs of a level; bars reach from the lowest run to the highest.";
 
 /// A figure with the name of its files.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,9 +101,16 @@ fn throughput(all: &[&Series]) -> Figure {
         panel.rule = all[0].knee().map(|knee| (f64::from(knee), knee_name(knee)));
         if let Some(range) = all[0].analysis.found().and_then(|analysis| analysis.recommendation.found()) {
             panel.band = Some((f64::from(range.from), f64::from(range.to)));
-            let mut said = format!("where to run: {} to {}, 50 to 75 % of the knee", range.from, range.to);
+            let mut said = format!(
+                "where to run: {}, 50 to 75 % of the knee by {}",
+                whole_range(range.from, range.to),
+                match range.method {
+                    Method::UslPeak => "the fitted law's peak".to_owned(),
+                    method => method.to_string(),
+                }
+            );
             if range.limited_by_slo.is_some() {
-                said.push_str(", and the objective is kept");
+                said.push_str(", lowered to keep the objective");
             }
             legend.push(key(XySign::Band, 0, &said));
         }
@@ -119,6 +130,8 @@ fn throughput(all: &[&Series]) -> Figure {
 /// Percentiles of latency by level, a panel for each series.
 fn latency(all: &[&Series]) -> Figure {
     let names = ["p50", "p90", "p99"];
+    // The tail is solid.
+    let dashes = |position: usize| names.len() - 1 - position;
     let mut shown = [false; 3];
     let panels = all.iter().map(|series| {
         let mut traces = Vec::new();
@@ -126,7 +139,7 @@ fn latency(all: &[&Series]) -> Figure {
             let of = |level: &LevelFigures| Some(point(level.level, percentiles(level)[position]?));
             let points: Vec<XyPoint> = series.levels.iter().filter_map(of).collect();
             *shown |= !points.is_empty();
-            traces.push(XyTrace { colour: position, dashes: position, shape: XyShape::Line, points });
+            traces.push(XyTrace { colour: position, dashes: dashes(position), shape: XyShape::Line, points });
         }
         XyPanel {
             title: Some(series.label.clone()).filter(|label| !label.is_empty()),
@@ -136,9 +149,14 @@ fn latency(all: &[&Series]) -> Figure {
         }
     });
     let panels = panels.collect();
+    let missing: Vec<&str> =
+        names.iter().zip(&shown).filter(|(_, shown)| !**shown).map(|(name, _)| *name).collect();
     let shown = names.iter().enumerate().filter(|(position, _)| shown[*position]);
-    let legend = shown.map(|(position, name)| key(XySign::Line(position), position, name));
+    let legend = shown.map(|(position, name)| key(XySign::Line(dashes(position)), position, name));
     let mut notes = notes_of(all);
+    if !missing.is_empty() {
+        notes.insert(0, format!("Not measured: {}.", missing.join(", ")));
+    }
     if all.iter().flat_map(|series| &series.levels).any(|level| level.p99_of_few) {
         notes.push("Some p99 are of fewer than 100 requests, too few for one.".into());
     }
@@ -204,8 +222,12 @@ fn trade_off(sweep: &Sweep) -> Figure {
         legend.push(key(XySign::Ring, if alone { 0 } else { GREY }, "knee by the rule"));
     }
     let mut notes = notes_of(&all);
+    // Among so many points no bars are drawn.
+    if let Some(said) = notes.iter_mut().find(|note| !alone && *note == REPEATS) {
+        *said = "Points are medians over the runs of a level.".into();
+    }
     let level = all[0].key.level_name();
-    notes.insert(0, format!("The number beside a point is its {level}."));
+    notes.insert(0, format!("The number beside a point, where there is room, is its {level}."));
     Figure {
         title: title("Throughput against tail latency", &all),
         notes,
@@ -341,6 +363,11 @@ fn knee_name(knee: u32) -> String {
     format!("knee: {}", format::count(f64::from(knee)))
 }
 
+fn whole_range(from: u32, to: u32) -> String {
+    let said = |level: u32| format::count(f64::from(level));
+    if from == to { said(from) } else { format!("{} to {}", said(from), said(to)) }
+}
+
 fn title(what: &str, all: &[&Series]) -> String {
     let mut plans: Vec<&str> = all.iter().map(|series| series.key.plan.as_str()).collect();
     plans.dedup();
@@ -357,10 +384,7 @@ fn title(what: &str, all: &[&Series]) -> String {
 fn notes_of(all: &[&Series]) -> Vec<String> {
     let mut notes = Vec::new();
     if all.iter().any(|series| series.repeated()) {
-        notes.push(
-            "Points are medians over the runs of a level; bars reach from the lowest run to the highest."
-                .into(),
-        );
+        notes.push(REPEATS.into());
     }
     let failed: usize = all.iter().flat_map(|series| &series.levels).map(|level| level.failed.len()).sum();
     if failed > 0 {

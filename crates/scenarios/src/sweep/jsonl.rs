@@ -60,6 +60,9 @@ fn parse_line(line: &str, number: usize, origin: &str) -> Result<Row, ReadError>
         let column = Some(error.column()).filter(|column| *column > 0);
         refused(Place { column, ..Place::line(number) }, problem.to_owned())
     };
+    if !line.trim_start().starts_with('{') {
+        return Err(refused(Place { column: Some(1), ..Place::line(number) }, "it is no object".into()));
+    }
     let row: Row = serde_json::from_str(line).map_err(unreadable)?;
     let units: Units = serde_json::from_str(line).map_err(unreadable)?;
     let named = |name: &str| Place { name: Some(name.to_owned()), ..Place::line(number) };

@@ -55,7 +55,7 @@ pub struct Series {
     pub platform: Option<String>,
     /// Whether that was software emulation.
     pub emulated: bool,
-    /// How long a run was to last, seconds; none when rows differ or do not say.
+    /// How long a run was to last, seconds; none when rows differ or none says.
     pub duration_sec: Option<f64>,
 }
 
@@ -397,17 +397,16 @@ fn series(
         let assessed = assessed.iter().find(|assessed| f64::from(assessed.concurrency) == at);
         figures(at, rows, assessed.map(|assessed| assessed.assessment))
     });
-    let first = |of: fn(&Row) -> Option<f64>| {
-        let value = of(rows[0]);
-        value.filter(|_| rows.iter().all(|row| of(row) == value))
-    };
+    // A run that was killed may not say.
+    let durations = || rows.iter().filter_map(|row| row.duration_sec);
+    let duration_sec = durations().next().filter(|first| durations().all(|duration| duration == *first));
     Ok(Series {
         levels: levels.collect::<Result<_, _>>()?,
         analysis,
         ru_maxrss_kib: rows.iter().filter_map(|row| row.ru_maxrss_kib).max(),
         platform: rows.iter().find_map(|row| row.platform.clone()),
         emulated: rows.iter().any(|row| row.emulated == Some(true)),
-        duration_sec: first(|row| row.duration_sec),
+        duration_sec,
         key,
         label,
     })

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// 104 days in nanoseconds: whole ones below are exact in any reader's numbers.
-pub(super) const LIMIT_NS: u64 = 9_000_000_000_000_000;
+/// 11 days in nanoseconds: below, nanoseconds survive as thousandths in any reader's numbers.
+pub(super) const LIMIT_NS: u64 = 1_000_000_000_000_000;
 
 /// Microseconds as text, exactly: `812.345`, `800`.
 pub(super) fn text(ns: u64) -> String {

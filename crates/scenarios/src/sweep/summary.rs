@@ -9,8 +9,9 @@ use super::levels::{LevelFigures, Series, Spread, Sweep, scheduler};
 /// Lines of prose are broken before this many characters.
 const WIDTH: usize = 100;
 
-const EMULATION: &str =
-    "Software emulation (TCG): processors are emulated, so these figures are no measure of hardware.";
+/// Said where processors are emulated.
+const EMULATION: &str = "Software emulation (TCG), or KVM nested in it: compare levels and runs on this host only, not with \
+                         hardware virtualisation.";
 
 /// Everything there is to say: `sweep_<timestamp>_summary.txt`.
 pub fn text(sweep: &Sweep) -> String {
@@ -49,7 +50,11 @@ fn heading(sweep: &Sweep) -> String {
     plans.dedup();
     let started =
         sweep.started_at.map_or_else(String::new, |at| at.strftime(", %Y-%m-%d %H:%M:%S UTC").to_string());
-    format!("Sweep of {}{started}, {}\n", plans.join(", "), plural(sweep.runs, "run"))
+    let mut text = format!("Sweep of {}{started}, {}\n", plans.join(", "), plural(sweep.runs, "run"));
+    if sweep.series.iter().any(|series| series.emulated) {
+        paragraph(&mut text, "", EMULATION);
+    }
+    text
 }
 
 /// What the rows of a series share.
@@ -68,9 +73,6 @@ fn describe(text: &mut String, series: &Series, several: bool) {
     words.extend(series.duration_sec.map(|seconds| format!("{seconds} s a run")));
     words.extend(series.platform.clone());
     paragraph(text, "", &words.join(", "));
-    if series.emulated {
-        paragraph(text, "", EMULATION);
-    }
 }
 
 /// One row for each level, columns aligned.
@@ -306,7 +308,10 @@ fn paragraph(text: &mut String, prefix: &str, said: &str) {
     let indent = " ".repeat(characters(prefix));
     let mut line = prefix.to_owned();
     let mut empty = true;
-    for word in said.split_whitespace() {
+    // What belongs together is not broken.
+    let said = said.replace(" = ", TIED_EQUALS).replace(" %", TIED_PERCENT);
+    for word in said.split([' ', '\n']).filter(|word| !word.is_empty()) {
+        let word = &word.replace('\u{a0}', " ");
         if !empty && characters(&line) + 1 + characters(word) > WIDTH {
             text.push_str(line.trim_end());
             text.push('\n');
@@ -322,6 +327,9 @@ fn paragraph(text: &mut String, prefix: &str, said: &str) {
     text.push_str(line.trim_end());
     text.push('\n');
 }
+
+const TIED_EQUALS: &str = "\u{a0}=\u{a0}";
+const TIED_PERCENT: &str = "\u{a0}%";
 
 fn spread(spread: Option<Spread>, size: f64, with_range: bool) -> String {
     let Some(Spread { median, low, high }) = spread else { return absent() };

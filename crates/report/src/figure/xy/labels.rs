@@ -1,4 +1,4 @@
-//! Labels beside points, each where it covers least.
+//! Labels beside points, each where it covers least; one without room is left out.
 
 use super::{CHARACTER, Place, RIGHT, RING, XyPanel, XyShape};
 use crate::figure::canvas;
@@ -7,8 +7,10 @@ use crate::markup::Markup;
 /// Height of a label, and its distance from the middle of its point.
 const HEIGHT: f64 = 12.0;
 const DISTANCE: f64 = 7.0;
-/// Samples along each piece of a line that a label should not cover.
-const SAMPLES: u32 = 24;
+/// Lines are looked at in pieces of this length, not to be covered.
+const PIECE: f64 = 2.0;
+/// Points and labels covered cost more than any length of a line; a label that costs this is left out.
+const COVERED: usize = 1000;
 
 /// A box on the drawing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,9 +42,11 @@ pub(super) fn draw(svg: &mut Markup, panel: &XyPanel, place: &Place) {
         let points: Vec<(f64, f64)> = trace.points.iter().map(|point| at(point.x, point.y)).collect();
         if trace.shape != XyShape::Hollow {
             for pair in points.windows(2) {
-                lines.extend((0..=SAMPLES).map(|step| {
-                    let share = f64::from(step) / f64::from(SAMPLES);
-                    (pair[0].0 + (pair[1].0 - pair[0].0) * share, pair[0].1 + (pair[1].1 - pair[0].1) * share)
+                let (across, up) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
+                let pieces = (across.hypot(up) / PIECE).ceil().max(1.0) as u32;
+                lines.extend((0..=pieces).map(|piece| {
+                    let share = f64::from(piece) / f64::from(pieces);
+                    (pair[0].0 + across * share, pair[0].1 + up * share)
                 }));
             }
         }
@@ -63,32 +67,37 @@ pub(super) fn draw(svg: &mut Markup, panel: &XyPanel, place: &Place) {
             let covered = taken.iter().filter(|other| area.covers(other)).count();
             let dots = dots.iter().filter(|dot| area.holds(**dot)).count();
             let lines = lines.iter().filter(|dot| area.holds(**dot)).count();
-            1000 * usize::from(outside) + 100 * covered + 30 * dots + lines
+            COVERED * (usize::from(outside) + covered + dots) + lines
         };
         // The first of several that are as good.
-        let Some(best) = candidates.into_iter().min_by_key(cost) else { continue };
+        let Some(best) = candidates.into_iter().min_by_key(cost).filter(|best| cost(best) < COVERED) else {
+            continue;
+        };
         let middle = (best.left + best.right) / 2.0;
         canvas::faint(svg, middle, best.bottom - 2.0, label, "middle");
         taken.push(best);
     }
 }
 
-/// Around a point: above left, below right, above right, below left, above, below, left, right.
-fn candidates((x, y): (f64, f64), label: &str, distance: f64) -> [Area; 8] {
+/// Around a point: above left, below right, above right, below left, above, below, left, right; then the same further out.
+fn candidates((x, y): (f64, f64), label: &str, distance: f64) -> Vec<Area> {
     let width = label.chars().count() as f64 * CHARACTER + 2.0;
-    let near = distance * 0.6;
     let area = |left: f64, top: f64| Area { left, top, right: left + width, bottom: top + HEIGHT };
-    let (before, after) = (x - near - width, x + near);
-    let (above, below) = (y - near - HEIGHT, y + near);
-    let (centre, middle) = (x - width / 2.0, y - HEIGHT / 2.0);
-    [
-        area(before, above),
-        area(after, below),
-        area(after, above),
-        area(before, below),
-        area(centre, y - distance - HEIGHT),
-        area(centre, y + distance),
-        area(x - distance - width, middle),
-        area(x + distance, middle),
-    ]
+    let around = |distance: f64| {
+        let near = distance * 0.6;
+        let (before, after) = (x - near - width, x + near);
+        let (above, below) = (y - near - HEIGHT, y + near);
+        let (centre, middle) = (x - width / 2.0, y - HEIGHT / 2.0);
+        [
+            area(before, above),
+            area(after, below),
+            area(after, above),
+            area(before, below),
+            area(centre, y - distance - HEIGHT),
+            area(centre, y + distance),
+            area(x - distance - width, middle),
+            area(x + distance, middle),
+        ]
+    };
+    [distance, distance * 2.0].into_iter().flat_map(around).collect()
 }

@@ -83,7 +83,7 @@ fn draw_panel(svg: &mut Markup, plot: &Xy, panel: &XyPanel, (top, bottom): (f64,
         return;
     };
     let up = axis(plot.up.scale, ys, bottom, top);
-    let (marks, up_name) = marks(&plot.up, &up, ys.1, 6);
+    let (marks, up_name) = marks(&plot.up, &up, ys, 6);
     let longest = marks.iter().map(|mark| mark.label.chars().count()).max().unwrap_or(0);
     let left = NAME_ROOM + (longest as f64 * CHARACTER).clamp(3.0 * CHARACTER, 200.0) + 8.0;
     let across = axis(plot.across.scale, xs, left, RIGHT);
@@ -95,7 +95,7 @@ fn draw_panel(svg: &mut Markup, plot: &Xy, panel: &XyPanel, (top, bottom): (f64,
         canvas::faint(svg, left - 8.0, y + 4.0, &mark.label, "end");
     }
     canvas::turned(svg, 20.0, (top + bottom) / 2.0, up_name);
-    let (marks, across_name) = self::marks(&plot.across, &place.across, xs.1, 8);
+    let (marks, across_name) = self::marks(&plot.across, &place.across, xs, 8);
     canvas::horizontal_axis(svg, &place.across, &marks, top, bottom);
     canvas::rule(svg, "frame", (left, bottom), (RIGHT, bottom));
     if last {
@@ -129,7 +129,7 @@ fn axis(scale: XyScale, (low, high): (f64, f64), from: f64, to: f64) -> Axis {
 }
 
 /// What to mark on an axis, and its name with its unit.
-fn marks(axis: &XyAxis, drawn: &Axis, largest: f64, wanted: usize) -> (Vec<Tick>, String) {
+fn marks(axis: &XyAxis, drawn: &Axis, (low, high): (f64, f64), wanted: usize) -> (Vec<Tick>, String) {
     let logarithmic = if drawn.is_logarithmic() { ", logarithmic" } else { "" };
     let said = |unit: &str| {
         let unit = if unit.is_empty() { String::new() } else { format!(" in {unit}") };
@@ -139,7 +139,9 @@ fn marks(axis: &XyAxis, drawn: &Axis, largest: f64, wanted: usize) -> (Vec<Tick>
         let tick = |value: &f64| Tick { value: *value, label: format::count(*value) };
         return (axis.ticks.iter().map(tick).collect(), said(""));
     }
-    let scale = format::scale(axis.unit, largest);
+    // Of many decades the middle one, so that neither end has many zeros.
+    let typical = if drawn.is_logarithmic() { (low * high).sqrt() } else { high };
+    let scale = format::scale(axis.unit, typical);
     let unit = match (axis.unit, scale.symbol) {
         (Unit::PerSecond, "k/s") => "thousand requests per second",
         (Unit::PerSecond, "M/s") => "million requests per second",

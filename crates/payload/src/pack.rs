@@ -174,7 +174,8 @@ fn append_directory(
         let mode = metadata.permissions().mode();
         if metadata.is_dir() {
             let mut header = header(EntryType::Directory, 0o755, 0);
-            tar.append_data(&mut header, &below, io::empty()).map_err(writing)?;
+            // With a slash at its end, as every tar writes it.
+            tar.append_data(&mut header, below.join(""), io::empty()).map_err(writing)?;
             append_directory(tar, directory, &below, writing)?;
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).map_err(reading)?;

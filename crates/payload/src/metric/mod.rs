@@ -6,12 +6,15 @@
 //!
 //! The output around them is any bytes, of any length.
 
+mod results;
 mod unit;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use virtmark_model::Unit;
+
+pub use results::{MALFORMED_KEPT, METRICS_KEPT, Results};
 
 /// What a line with a metric begins with.
 pub const PREFIX: &str = "virtmark: metric ";

@@ -1,5 +1,7 @@
 //! Latencies in buckets, every figure of which was observed.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
@@ -19,7 +21,7 @@ const WHOLE: u64 = 100_000_000;
 
 /// Latencies in nanoseconds, in the buckets of an HdrHistogram with three significant digits. Each bucket keeps the
 /// largest latency that fell into it, so that every percentile is one that was observed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Latencies {
     /// None where no latency fell: many workers have some each.
     groups: [Option<Box<Group>>; GROUPS],
@@ -34,6 +36,21 @@ type Group = [[u64; 2]; GROUP];
 impl Default for Latencies {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl fmt::Debug for Latencies {
+    /// Some figures: buckets would fill pages.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut figures = formatter.debug_struct("Latencies");
+        figures
+            .field("count", &self.count)
+            .field("min_ns", &self.min_ns())
+            .field("p50_ns", &self.percentile_ns(50.0));
+        figures
+            .field("p99_ns", &self.percentile_ns(99.0))
+            .field("max_ns", &self.max_ns())
+            .finish_non_exhaustive()
     }
 }
 

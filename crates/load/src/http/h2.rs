@@ -65,6 +65,8 @@ struct Open {
     streams: Vec<Stream>,
     next_stream: u32,
     max_streams: usize,
+    /// The server's have come.
+    has_settings: bool,
     /// No new streams: the server wants to end, or numbers run out.
     is_ending: bool,
     /// Bytes that the server may still be sent on all streams together.
@@ -152,8 +154,9 @@ impl Open {
             inbox: Vec::new(),
             streams: Vec::new(),
             next_stream: 1,
-            // What servers should allow at least (section 6.5.2), until this one says what it does.
-            max_streams: 100,
+            // Until the server has said how many it allows, others might be refused.
+            max_streams: 1,
+            has_settings: false,
             is_ending: false,
             window: DEFAULT_WINDOW,
             initial_window: DEFAULT_WINDOW,
@@ -300,6 +303,10 @@ impl Open {
     }
 
     fn settings(&mut self, payload: &[u8]) {
+        if !std::mem::replace(&mut self.has_settings, true) {
+            // As many as there are, unless it says otherwise.
+            self.max_streams = usize::MAX;
+        }
         for (name, value) in frame::settings(payload) {
             match name {
                 frame::MAX_CONCURRENT_STREAMS => self.max_streams = value as usize,

@@ -41,6 +41,17 @@ bench-sandbox: setup ## Hold sandboxes to their targets: starts, HTTP, memory, s
 	$(CARGO) run --release --locked --package virtmark-sandbox --example bench_sandbox -- $(ROUNDS) \
 		> $(RESULTS)/bench-sandbox.json
 
+.PHONY: bench-load-peers
+bench-load-peers: ## Install what the load generator is compared with: wrk from Debian, oha from crates.io
+	apt-get install --yes --no-install-recommends wrk
+	$(CARGO) install oha --locked --root target/tools
+
+.PHONY: bench-load
+bench-load: ## Compare the load generator with wrk and oha, alternating, and with its server's log
+	@mkdir -p $(RESULTS)
+	$(CARGO) build --release --locked --package virtmark-load --bins --examples
+	target/release/examples/bench_load > $(RESULTS)/bench-load.json
+
 .PHONY: lab
 lab: setup build ## Start the lab: a machine with KVM, on hosts without (docs/lab.md)
 	@guest/setup-lab.sh

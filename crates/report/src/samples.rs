@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use virtmark_model::{Run, Sample};
 
+use crate::figure::Figure;
 use crate::table::Table;
 
 /// One run with all its raw samples.
@@ -17,12 +18,14 @@ pub struct RunSamples {
     pub extra: Vec<ExtraColumn>,
     /// What its scenario has to say beyond metrics: see [`sections`](crate::sections). Usually empty.
     pub tables: Vec<Table>,
+    /// Its figures beyond those of metrics: see [`sweep`](crate::sweep). Usually empty.
+    pub figures: Vec<Figure>,
 }
 
 impl RunSamples {
     /// A run whose scenario adds nothing to the figures.
     pub fn new(run: Run, samples: Vec<Sample>) -> Self {
-        Self { run, samples, extra: Vec::new(), tables: Vec::new() }
+        Self { run, samples, extra: Vec::new(), tables: Vec::new(), figures: Vec::new() }
     }
 }
 

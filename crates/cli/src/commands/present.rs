@@ -11,7 +11,7 @@ use virtmark_scenarios::capture::{self, CaptureReport};
 use virtmark_scenarios::lifecycle::{self, LifecycleReport, Operation};
 use virtmark_scenarios::pace::Concurrent;
 use virtmark_scenarios::restore::{self, RestoreReport};
-use virtmark_scenarios::sweep::{self, SweepReport};
+use virtmark_scenarios::sweep::{self, Sweep, SweepReport};
 use virtmark_scenarios::tti::{self, TtiReport};
 
 use super::sweep::{footer as sweep_footer, knee_with, text as sweep_text};
@@ -94,6 +94,15 @@ pub(crate) fn with_judgement(run: Run, samples: Vec<Sample>) -> anyhow::Result<R
         }
         restore::SCENARIO => {
             all.tables = sections::of_restore(&RestoreReport::from_samples(&all.run, &all.samples)?);
+        }
+        sweep::SCENARIO => {
+            let report = SweepReport::from_samples(&all.run, &all.samples);
+            let knee = knee_with(all.run.configuration["sweep"]["slo"].as_str());
+            // A sweep that was stopped before its first run has nothing to draw.
+            if !report.rows.is_empty() {
+                let figures = virtmark_report::sweep::figures(&Sweep::from_rows(&report.rows, &knee)?);
+                all.figures = figures.into_iter().map(|named| named.figure).collect();
+            }
         }
         tti::SCENARIO => {
             all.tables = sections::of_tti(&TtiReport::from_samples(&all.run, &all.samples)?);

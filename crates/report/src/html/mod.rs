@@ -60,12 +60,14 @@ pub fn report(runs: &[RunSamples], options: &Options) -> Result<String, ReportEr
 }
 
 /// The figures of [`report`] in their order, for other media: each metric's distribution over all runs, its phases, its
-/// ramps.
+/// ramps; then what runs have of their own.
 ///
 /// # Errors
 /// Without runs, or when a value is not finite.
 pub fn figures(runs: &[RunSamples]) -> Result<Vec<figure::Figure>, ReportError> {
-    Ok(metrics::all_figures(&entries(runs)?))
+    let mut figures = metrics::all_figures(&entries(runs)?);
+    figures.extend(runs.iter().flat_map(|run| run.figures.iter().cloned()));
+    Ok(figures)
 }
 
 fn entries(runs: &[RunSamples]) -> Result<Vec<Entry<'_>>, ReportError> {

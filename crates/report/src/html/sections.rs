@@ -1,4 +1,4 @@
-//! What scenarios have to say beyond metrics, as tables.
+//! What scenarios have to say beyond metrics, as tables and figures.
 
 use super::{Entry, tables};
 use crate::markup::Markup;
@@ -32,6 +32,15 @@ pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>]) {
                 }
                 let notes: Vec<String> = content.notes.iter().map(|(note, _)| note.clone()).collect();
                 tables::notes(section, &notes);
+            });
+        }
+        if !entry.samples.figures.is_empty() {
+            body.element("section", &[], |section| {
+                let letter = if entries.len() > 1 { format!("{}: ", entry.letter) } else { String::new() };
+                section.leaf("h2", &[], format!("{letter}Load"));
+                for figure in &entry.samples.figures {
+                    section.element("figure", &[], |drawn| figure.draw_inline(drawn));
+                }
             });
         }
     }

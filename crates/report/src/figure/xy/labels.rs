@@ -55,7 +55,8 @@ pub(super) fn draw(svg: &mut Markup, panel: &XyPanel, place: &Place) {
         }
     }
     let mut taken: Vec<Area> = Vec::new();
-    for point in panel.traces.iter().flat_map(|trace| &trace.points) {
+    let points = panel.traces.iter().flat_map(|trace| trace.points.iter().map(|point| (trace.colour, point)));
+    for (colour, point) in points {
         let Some(label) = &point.label else { continue };
         let distance = if point.ringed { RING + 3.0 } else { DISTANCE };
         let candidates = candidates(at(point.x, point.y), label, distance);
@@ -74,7 +75,13 @@ pub(super) fn draw(svg: &mut Markup, panel: &XyPanel, place: &Place) {
             continue;
         };
         let middle = (best.left + best.right) / 2.0;
-        canvas::faint(svg, middle, best.bottom - 2.0, label, "middle");
+        let attributes: &[(&str, &dyn std::fmt::Display)] = &[
+            ("class", &canvas::class("area", colour)),
+            ("fill", &canvas::colour(colour)),
+            ("font-size", &"12"),
+            ("text-anchor", &"middle"),
+        ];
+        canvas::text(svg, middle, best.bottom - 2.0, label, attributes);
         taken.push(best);
     }
 }

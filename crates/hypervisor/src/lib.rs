@@ -15,6 +15,7 @@ mod machine;
 mod network;
 mod observe;
 mod spec;
+pub mod ssh;
 
 pub use allocated::allocated_bytes;
 pub use cancel::{Cancel, Hearing};

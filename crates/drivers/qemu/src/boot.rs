@@ -2,6 +2,7 @@
 //!
 //! Chosen by measurement: `docs/boot.md` has the figures and the alternatives that lost.
 
+use virtmark_hypervisor::BootImage;
 use virtmark_model::Accelerator;
 
 use crate::tsc;
@@ -40,8 +41,22 @@ const EMULATED: [&str; 8] = [
 /// Restarting is then the way to end: QEMU exits on it.
 const EMULATED_SINGLE: [&str; 4] = ["acpi=off", "pci=conf1,nomsi", "reboot=t", "virtmark.shutdown=restart"];
 
+/// Emulated CPU of guests that need little.
+const EMULATED_CPU: &str = "qemu64";
+
+/// The same with random numbers, for guests that draw keys at boot: the kernel gathers some by itself for a second or two
+/// otherwise.
+const EMULATED_CPU_RANDOM: &str = "qemu64,+rdrand";
+
 impl BootPlan {
-    /// The plan for a machine with this many virtual CPUs.
+    /// The same for a machine that boots this image.
+    pub(crate) fn of_image(self, image: Option<&BootImage>) -> Self {
+        let has_root = image.is_some_and(|image| image.root.is_some());
+        let cpu = if has_root && self.cpu == EMULATED_CPU { EMULATED_CPU_RANDOM } else { self.cpu };
+        Self { cpu, ..self }
+    }
+
+    /// The plan for a machine with this many virtual CPUs and an image that is no more than an initramfs.
     pub(crate) fn choose(accelerator: Accelerator, vcpus: u32) -> Self {
         let mut kernel_arguments = COMMON.to_vec();
         match accelerator {
@@ -52,7 +67,7 @@ impl BootPlan {
                 if vcpus == 1 {
                     kernel_arguments.extend(EMULATED_SINGLE);
                 }
-                Self { machine: PC, cpu: "qemu64", kernel_arguments }
+                Self { machine: PC, cpu: EMULATED_CPU, kernel_arguments }
             }
         }
     }
@@ -87,6 +102,21 @@ mod tests {
             |vcpus, argument| BootPlan::choose(Accelerator::Tcg, vcpus).kernel_arguments.contains(&argument);
         assert!(has(1, "acpi=off"));
         assert!(!has(2, "acpi=off"));
+    }
+
+    #[test]
+    fn emulated_guests_with_a_root_have_random_numbers() {
+        let mut image = BootImage {
+            kernel: "/k".into(),
+            initramfs: "/i".into(),
+            root: None,
+            facts: virtmark_model::ImageFacts::default(),
+        };
+        let cpu = |accelerator, image: &BootImage| BootPlan::choose(accelerator, 1).of_image(Some(image)).cpu;
+        assert_eq!(cpu(Accelerator::Tcg, &image), "qemu64");
+        image.root = Some(virtmark_hypervisor::RootDisk { file: "/r".into(), size_bytes: 512 });
+        assert_eq!(cpu(Accelerator::Tcg, &image), "qemu64,+rdrand");
+        assert_eq!(cpu(Accelerator::Kvm, &image), "host");
     }
 
     #[test]

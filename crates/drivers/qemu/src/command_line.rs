@@ -170,7 +170,8 @@ impl CommandLine<'_> {
             drivers.into_iter().filter(|(none, _)| !none).map(|(_, name)| name).collect();
         let modules = (!drivers.is_empty()).then(|| format!("virtmark.modules={}", drivers.join(",")));
         let has_root = spec.disks.iter().any(|disk| disk.name == ROOT);
-        let root = has_root.then(|| format!("virtmark.root={ROOT},rw"));
+        // The kernel takes a name of its own from version 5.19 on.
+        let root = has_root.then(|| format!("virtmark.root={ROOT},rw hostname={}", spec.name));
         let ours: Vec<String> =
             modules.into_iter().chain(root).chain(nics.iter().map(Nic::kernel_argument)).collect();
         let kernel_arguments: Vec<&str> = self
@@ -328,7 +329,9 @@ mod tests {
         let disk = Disk { name: ROOT.into(), size_bytes: 1 << 20 };
         let line = line_with(Memory::Anonymous, false, 1, &[disk]);
         assert!(
-            line.contains(" virtmark.modules=virtio_blk virtmark.root=root,rw workload_duration=15"),
+            line.contains(
+                " virtmark.modules=virtio_blk virtmark.root=root,rw hostname=a,b workload_duration=15"
+            ),
             "{line}"
         );
     }

@@ -112,7 +112,9 @@ impl Qemu {
             version: program.version.clone(),
             accelerator: Some(accelerator),
             accelerator_reason: Some(reason),
-            configuration: Some(BootPlan::choose(accelerator, options.vcpus.max(1)).summary()),
+            configuration: Some(
+                BootPlan::choose(accelerator, options.vcpus.max(1)).of_image(Some(image)).summary(),
+            ),
             nested_in_emulation: accelerator == Accelerator::Kvm
                 && virtmark_host::facts::host_facts().is_emulated(),
         };
@@ -134,7 +136,7 @@ impl Qemu {
         let mut platform =
             Platform::new(*accelerator, *memory_limit_bytes, program.clone(), Arc::clone(run_dir));
         platform.hosting = Some(hosting);
-        self.facts.configuration = Some(platform.plan(vcpus).summary());
+        self.facts.configuration = Some(platform.plan(vcpus, None).summary());
         self.platform = Arc::new(platform);
         self
     }

@@ -34,7 +34,7 @@ impl QemuMachine {
     pub(crate) fn create(platform: Arc<Platform>, spec: MachineSpec) -> Result<(Self, Timeline)> {
         let mut watch = Stopwatch::start();
         let spec = with_root(spec);
-        let plan = platform.plan(spec.vcpus);
+        let plan = platform.plan(spec.vcpus, spec.image.as_ref());
         let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, Origin::Boot, &mut watch)?;
         Ok((Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) }, watch.finish()))
     }
@@ -48,7 +48,7 @@ impl QemuMachine {
     ) -> Result<(Self, Timeline)> {
         let mut watch = Stopwatch::start();
         let spec = with_root(spec);
-        let plan = platform.plan(spec.vcpus);
+        let plan = platform.plan(spec.vcpus, spec.image.as_ref());
         check_disks(&spec)?;
         refuse_shared(&spec)?;
         let files = Files::in_directory(&snapshot.directory);

@@ -80,8 +80,8 @@ impl Platform {
     }
 
     /// How its machines are started.
-    pub(crate) fn plan(&self, vcpus: u32) -> BootPlan {
-        let plan = BootPlan::choose(self.accelerator, vcpus);
+    pub(crate) fn plan(&self, vcpus: u32, image: Option<&BootImage>) -> BootPlan {
+        let plan = BootPlan::choose(self.accelerator, vcpus).of_image(image);
         let cpu = self.hosting.as_ref().map_or(plan.cpu, |_| hosting::CPU);
         BootPlan { cpu, ..plan }
     }

@@ -62,12 +62,17 @@ lab-test: setup ## Everything that claims KVM, on KVM: in the lab, or directly w
 	@lab/test.sh all
 
 .PHONY: lab-test-short
-lab-test-short: setup ## One start of the lab, and the drivers' conformance suite in it
+lab-test-short: setup ## What KVM has a part in of the conformance suite, on KVM: what CI does
 	@lab/test.sh short
 
 .PHONY: lab-boots
 lab-boots: setup ## 100 boots in a row under KVM: none may fail
 	@lab/test.sh boots
+
+.PHONY: lab-start-paths
+lab-start-paths: setup ## Compare ways to start a guest under KVM, in turn (LAB_ROUNDS, 6)
+	@guest/setup-lab.sh
+	$(CARGO) run --locked --package virtmark-lab --example start_paths -- $(or $(LAB_ROUNDS),6)
 
 STORE := $(RESULTS)/vmm_metrics
 

@@ -1,6 +1,6 @@
 //! Compares ways to start a guest under KVM, in turn, wherever KVM works: on this host, or in a lab of its own.
 //!
-//! `cargo run --release -p virtmark-lab --example start_paths -- [ROUNDS]`
+//! `cargo run -p virtmark-lab --example start_paths -- [ROUNDS]`; what is built takes no part in the times.
 //!
 //! From spawning `qemu-system` to the agent's first line on the console: the time, and QEMU's CPU time until then (the
 //! guest's is part of it), which neighbours disturb less. In the lab both compare the variants of one run and nothing else.

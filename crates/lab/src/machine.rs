@@ -8,7 +8,9 @@ use virtmark_driver_qemu::{
     AcceleratorChoice, Hosting, Program, Qemu, QemuOptions, ReadOnlyDisk, refuses_to_host,
 };
 use virtmark_host::rundir::RunDir;
-use virtmark_hypervisor::{BootImage, Command, GuestLink, Hypervisor, Machine, MachineSpec, MachineState};
+use virtmark_hypervisor::{
+    BootImage, Command, Disk, GuestLink, Hypervisor, Machine, MachineSpec, MachineState,
+};
 use virtmark_image::{Image, KernelSource, RootRecipe, SharedFile, Store, TinyRecipe, Volume};
 
 use crate::{Error, Result, room};
@@ -19,6 +21,10 @@ pub const SHARE: &str = "/lab";
 /// Serial numbers of the disks.
 const ROOT_DISK: &str = "root";
 const SHARE_DISK: &str = "share";
+const SCRATCH_DISK: &str = "scratch";
+
+/// What the lab can write to `/tmp`. It takes room on the host when it is written, and goes with the lab.
+const SCRATCH_BYTES: u64 = 4 << 30;
 
 /// Room that making the root file system takes: the archive, the tree and the disk.
 const BUILD_BYTES: u64 = 2 << 30;
@@ -26,11 +32,19 @@ const BUILD_BYTES: u64 = 2 << 30;
 /// What a fresh lab needs before it is of use. Names what is missing on standard error.
 const PREPARE: &str = r#"set -e
 for disk in /sys/block/vd*; do
-    [ "$(cat "$disk/serial")" = share ] && mount -t ext4 -o ro,noatime "/dev/${disk##*/}" /lab
+    device=/dev/${disk##*/}
+    case $(cat "$disk/serial") in
+        share) mount -t ext4 -o ro,noatime "$device" /lab ;;
+        scratch)
+            mke2fs -q -t ext4 -O ^has_journal -E lazy_itable_init=1,nodiscard "$device"
+            mount -t ext4 -o noatime "$device" /tmp
+            chmod 1777 /tmp
+            ;;
+    esac
 done
-modprobe kvm_amd 2>/tmp/modprobe || modprobe kvm_intel 2>>/tmp/modprobe || { cat /tmp/modprobe >&2; exit 1; }
+modprobe kvm_amd 2>/run/modprobe || modprobe kvm_intel 2>>/run/modprobe || { cat /run/modprobe >&2; exit 1; }
 [ -c /dev/kvm ] || { echo "the modules are loaded, and there is no /dev/kvm" >&2; exit 1; }
-for place in /tmp /dev/shm; do mount -o remount,size=90% $place; done
+mount -o remount,size=90% /dev/shm
 mkdir -p /root/.cache/virtmark/kernels
 ln -s / "/root/.cache/virtmark/kernels/$1"
 "#;
@@ -46,7 +60,7 @@ pub struct LabOptions {
     pub shared: Vec<SharedFile>,
     /// Virtual CPUs.
     pub vcpus: u32,
-    /// Guest memory, in bytes. What the lab writes is in it too.
+    /// Guest memory, in bytes. What the lab writes elsewhere than to `/tmp` is in it too.
     pub memory_bytes: u64,
     /// How long the lab may take to answer.
     pub ready_timeout: Duration,
@@ -107,12 +121,9 @@ impl Lab {
             vcpus: options.vcpus,
             memory_bytes: options.memory_bytes,
             image: Some(boot),
-            disks: Vec::new(),
+            disks: vec![Disk { name: SCRATCH_DISK.into(), size_bytes: SCRATCH_BYTES }],
             networks: Vec::new(),
-            kernel_arguments: vec![
-                "virtmark.modules=virtio_blk".into(),
-                format!("virtmark.root={ROOT_DISK}"),
-            ],
+            kernel_arguments: vec![format!("virtmark.root={ROOT_DISK}")],
             snapshots: false,
             confined: false,
             ready_timeout: options.ready_timeout,

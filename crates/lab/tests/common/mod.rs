@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use virtmark_host::rundir::RunDir;
 use virtmark_image::{SharedFile, Store};
-use virtmark_lab::{Client, Job, LabOptions, Outcome, Place, Where};
+use virtmark_lab::{Choice, Client, Job, LabOptions, Outcome, Place, Where};
 
 /// What the whole suite takes on a busy host, twice.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -44,6 +46,10 @@ impl KvmHost {
     /// The host for the test of this name. A lab must have the files of this build.
     pub fn new(test: &str) -> Self {
         if std::env::var_os(DIRECT_VARIABLE).is_some() {
+            let run_dir = Arc::new(RunDir::create().unwrap());
+            let Choice { place, reason } =
+                virtmark_lab::choose(&options(), &run_dir, &mut |line| eprintln!("{line}")).unwrap();
+            assert_eq!(place, Where::ThisHost, "{DIRECT_VARIABLE} is for hosts whose KVM works: {reason}");
             // Short, so that run directories fit.
             let work = tempfile::Builder::new().prefix("vm").tempdir_in("/tmp").unwrap();
             return Self(Site::ThisHost { work });
@@ -82,7 +88,7 @@ impl KvmHost {
                     timeout: LIMIT,
                 };
                 let output = virtmark_lab::run(&job, &options(), &mut |line| eprintln!("{line}")).unwrap();
-                assert_eq!(output.place, Where::ThisHost, "{DIRECT_VARIABLE} is for hosts whose KVM works");
+                assert_eq!(output.place, Where::ThisHost);
                 (output.outcome, output.stdout, output.stderr)
             }
         };
@@ -94,7 +100,17 @@ impl KvmHost {
     pub fn doctor(&self) -> Value {
         let built = self.run("virtmark image build tiny");
         assert_eq!(built.outcome, Outcome::Exited(0), "{}", built.stderr);
-        self.run("virtmark doctor --json").json()
+        let ask = || self.run("virtmark doctor --json").json();
+        let checks = ask();
+        let (status, words) = finding(&checks, "kvm");
+        if self.place() == Where::Lab && status == "warning" && words.contains("did not reach user space in")
+        {
+            // A host outside that is busy with other things makes the guest late, and that is remembered.
+            eprintln!("asking again: {words}");
+            self.run("rm /root/.cache/virtmark/kvm-probe.json");
+            return ask();
+        }
+        checks
     }
 
     /// The samples of the newest run in an archive there, all of which succeeded and whose phases add up.

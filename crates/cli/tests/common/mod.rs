@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod service;
+pub mod sweeps;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -157,7 +157,7 @@ impl RunResult {
             .map(|(_, name)| *name)
             .collect();
         if !thin.is_empty() {
-            self.warn(format!("{} requests are too few for {}", measured.completed, thin.join(" and ")));
+            self.detail("too_few_requests_for", thin);
         }
         if measured.completed == 0 {
             self.explain_nothing(measured);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::json;
 use virtmark_hypervisor::MachineSpec;
 use virtmark_scenarios::Context;
-use virtmark_scenarios::sweep::{Interrupted, Location, SCENARIO, Step, SweepPlan, SweepRun};
+use virtmark_scenarios::sweep::{Interrupted, Location, METRIC, SCENARIO, Step, SweepPlan, SweepRun};
 
 use self::results::Results;
 pub(super) use self::results::{footer, knee_with, text};
@@ -62,7 +62,7 @@ pub(crate) fn run(mut options: SweepArguments, quiet: bool) -> anyhow::Result<Ex
         quiet,
     };
     let boot_timeout = options.place.boot_timeout;
-    let measured = measure(request, |platform, context| {
+    let mut measured = measure(request, |platform, context| {
         let setup = Setup::new(&plan, platform)?;
         let template = platform.machine(&machine, boot_timeout);
         let service = (plan.location == Location::Service).then(|| Arc::clone(&platform.hypervisor));
@@ -70,6 +70,8 @@ pub(crate) fn run(mut options: SweepArguments, quiet: bool) -> anyhow::Result<Ex
     })?;
     results.tell(&measured.run, &measured.samples, quiet)?;
     results.finish(quiet)?;
+    // A machine that was ready is no success of a sweep.
+    measured.samples.retain(|sample| sample.metric == METRIC);
     measured.exit()
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
 use virtmark_host::process::live_children;
 use virtmark_host::rundir::{Roots, RunDir};
-use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec};
+use virtmark_hypervisor::{BootImage, Capability, Hypervisor, MachineSpec, Network};
 use virtmark_image::{Store, TinyRecipe};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -34,13 +34,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         vcpus: 1,
     };
     let qemu = Qemu::new(&options, &image_files, run_dir, &mut |_| {})?;
+    // What is kept is on no shared network, which others may not make.
+    let is_shared = target.is_none() && qemu.capabilities().has(Capability::SharedNetwork);
+    let shared = is_shared.then(|| Network::Shared { segment: "killed".into() });
     let spec = MachineSpec {
         name: "killed".into(),
         vcpus: 1,
         memory_bytes: 128 << 20,
         image: Some(image_files),
         disks: Vec::new(),
-        networks: Vec::new(),
+        networks: shared.into_iter().collect(),
         kernel_arguments: Vec::new(),
         snapshots: target.is_some(),
         confined: target.is_none(),

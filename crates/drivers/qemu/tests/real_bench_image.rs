@@ -16,7 +16,7 @@ use virtmark_hypervisor::{
 };
 use virtmark_image::{BenchRecipe, KeyPair, Store, TinyRecipe};
 
-use common::Place;
+use common::{Place, interfaces_with};
 
 const SSH_PORT: u16 = 22;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -161,17 +161,11 @@ fn real_bench_machines_reach_each_other_and_have_their_own_host_keys() {
     }
     let guest = machines[0].guest().unwrap();
     told(&*guest, &format!("ping -c 3 -W 5 {}", addresses[1].ip()));
-    let segment =
-        || fs::read_dir("/sys/class/net").unwrap().filter(|entry| is_ours(entry.as_ref().unwrap())).count();
-    assert!(segment() > 0);
+    // Their names have the random part of the run's id.
+    let mark = bench.place.run_dir.id().split_once('-').unwrap().1.to_owned();
+    let left = || interfaces_with(&mark);
+    assert_eq!(left().len(), 3, "{:?}", left());
     drop(machines);
     drop(bench);
-    assert_eq!(segment(), 0, "a bridge or a tap is left");
-}
-
-/// Whether an interface is one of this process's run.
-fn is_ours(entry: &fs::DirEntry) -> bool {
-    let name = entry.file_name();
-    let name = name.to_string_lossy();
-    name.starts_with("vmb") || name.starts_with("vmt")
+    assert_eq!(left(), Vec::<String>::new());
 }

@@ -15,7 +15,7 @@ use virtmark_hypervisor::conformance::{Subject, Verdict, run};
 use virtmark_hypervisor::{Command, Disk, Hypervisor, MachineSpec};
 use virtmark_model::{Accelerator, FailureClass};
 
-use common::{Place, roots, start_to_be_killed};
+use common::{Place, interfaces_with, roots, start_to_be_killed};
 
 fn confined(place: &Place, name: &str) -> MachineSpec {
     MachineSpec { snapshots: false, confined: true, ..place.spec(name) }
@@ -243,7 +243,11 @@ fn real_nothing_of_a_confined_machine_outlives_a_killed_virtmark() {
     let started = fs::read_to_string(format!("/proc/{vmm}/stat")).unwrap();
     assert!(started.contains("qemu"), "{started}");
     let mut run = fs::read_dir(place.path().join("run")).unwrap().map(|entry| entry.unwrap().path());
-    let cgroups = recorded(&run.find(|path| path.is_dir()).unwrap());
+    let run = run.find(|path| path.is_dir()).unwrap();
+    let cgroups = recorded(&run);
+    let mark = run.to_string_lossy().rsplit_once('-').unwrap().1.to_owned();
+    let connected = virtmark_host::network::refuses_segments().is_none();
+    assert_eq!(interfaces_with(&mark).len(), if connected { 2 } else { 0 });
 
     victim.kill().unwrap();
     victim.wait().unwrap();
@@ -258,6 +262,10 @@ fn real_nothing_of_a_confined_machine_outlives_a_killed_virtmark() {
         "{leftovers:?}"
     );
     assert!(cgroups.iter().all(|cgroup| !cgroup.exists()), "{cgroups:?}");
+    assert_eq!(interfaces_with(&mark), Vec::<String>::new(), "a bridge or a tap is left");
+    if !connected {
+        eprintln!("skipped: that its bridge goes: it had none here");
+    }
     if cgroups.is_empty() {
         eprintln!("skipped: that its cgroups go: it had none here");
     }

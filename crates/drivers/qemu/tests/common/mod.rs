@@ -84,6 +84,13 @@ impl Place {
     }
 }
 
+/// The network interfaces of this host that have `mark` in their names.
+pub(crate) fn interfaces_with(mark: &str) -> Vec<String> {
+    let names = fs::read_dir("/sys/class/net").unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.contains(mark)).collect()
+}
+
 pub(crate) fn roots(place: &Path) -> Roots {
     Roots::new(place.join("run"), [place.join("bulk")])
 }

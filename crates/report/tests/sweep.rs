@@ -41,6 +41,7 @@ fn sizes() -> Vec<Row> {
                     run_idx: Some(run_idx),
                     qps: row.qps.map(|qps| qps * more),
                     emulated: Some(true),
+                    warnings: (1..=5).map(|n| format!("warning {n}")).collect(),
                     ..row.clone()
                 });
             }
@@ -109,6 +110,10 @@ fn sizes_have_a_curve_each_a_panel_each_and_a_scaling_with_bars() {
     for figure in &figures {
         let notes = figure.figure.notes.join("\n");
         assert!(notes.contains("Software emulation"), "{}: {notes}", figure.name);
+        assert!(
+            notes.ends_with("Warning: warning 3.\nWarnings beyond these: 2; the summary has them."),
+            "{notes}"
+        );
     }
 }
 

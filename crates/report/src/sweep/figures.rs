@@ -8,6 +8,8 @@ use virtmark_stats::knee::{Coefficients, Method, UslFit};
 use crate::figure::{Figure, Plot, Xy, XyAxis, XyKey, XyPanel, XyPoint, XyScale, XyShape, XySign, XyTrace};
 use crate::{format, notes};
 
+/// Warnings below a figure.
+const MOST_WARNINGS: usize = 3;
 /// Points of a fitted curve.
 const CURVE_POINTS: u32 = 160;
 /// Dashes of fitted curves and of what would be ideal.
@@ -58,7 +60,21 @@ pub fn figures(sweep: &Sweep) -> Vec<NamedFigure> {
     if !sweep.scaling().is_empty() {
         figures.push(NamedFigure { name: "scaling_vs_vcpus", figure: scaling(sweep) });
     }
+    for named in &mut figures {
+        named.figure.notes.extend(warnings(sweep));
+    }
     figures
+}
+
+/// The first warnings, and how many more there are.
+fn warnings(sweep: &Sweep) -> Vec<String> {
+    let mut notes: Vec<String> =
+        sweep.warnings.iter().take(MOST_WARNINGS).map(|warning| format!("Warning: {warning}.")).collect();
+    let more = sweep.warnings.len().saturating_sub(MOST_WARNINGS);
+    if more > 0 {
+        notes.push(format!("Warnings beyond these: {more}; the summary has them."));
+    }
+    notes
 }
 
 /// Throughput by level, with the fitted law, the knee, and where to run.

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::World;
+use common::service::Service;
 use common::sweeps::processes_with;
 use common::{kill, wait_for};
 use serde_json::Value;
@@ -134,4 +135,36 @@ fn real_machines_that_die_cost_one_run() {
     assert!(rows[1]["qps"].is_null() && rows[1]["exit_code"].is_null());
     assert!(rows[2]["completed"].as_u64().unwrap() > 0, "{} {}", rows[2], warnings(&rows[2]));
     world.assert_clean();
+}
+
+#[test]
+fn real_sandbox_services_are_driven_by_commands_and_by_whole_lives() {
+    let world = World::real();
+    let service = Service::start(&world, &["--warm", "0"]);
+    for (per_request, level) in [("exec", "2"), ("life", "1")] {
+        let results = world.path(per_request);
+        let asked = [
+            "sweep",
+            "--endpoint",
+            &service.url,
+            "--per-request",
+            per_request,
+            "--concurrency",
+            level,
+            "--warmup",
+            "1",
+            "--duration",
+            "3s",
+            "--output-dir",
+            results.to_str().unwrap(),
+        ];
+        let assert = world.sweep(&asked).assert().success();
+        let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+        let row = &report["rows"][0];
+        assert!(row["completed"].as_u64().unwrap() > 0, "{row}");
+        assert_eq!(row["errors"], serde_json::json!({}), "{}", row["error_messages"]);
+        assert!(row["plan"].as_str().unwrap().ends_with(per_request), "{row}");
+        assert!(row["vcpus"].is_null() && row["ru_maxrss"].is_null(), "the service decides: {row}");
+        assert_eq!(service.get("/sandboxes").1["sandboxes"], serde_json::json!([]), "none is left");
+    }
 }

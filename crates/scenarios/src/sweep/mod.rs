@@ -15,6 +15,7 @@ mod csv_text;
 mod drive;
 mod error;
 mod files;
+mod grouping;
 pub mod jsonl;
 mod level;
 pub mod levels;

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use virtmark_stats::knee::{Analysis, Finding, Recommendation};
 
-use super::levels::{LevelFigures, Series, Spread, Sweep, scheduler};
+use super::grouping::scheduler;
+use super::levels::{LevelFigures, Series, Spread, Sweep};
 
 /// Lines of prose are broken before this many characters.
 const WIDTH: usize = 100;

@@ -84,8 +84,7 @@ pub fn unpack(
     let target = Target::open(root, outside)?;
     let mut tarball = Tarball::new(Gunzip::new(input, limits));
     let mut unpacked = Unpacked::default();
-    loop {
-        let Some(entry) = tarball.next().map_err(broken)? else { break };
+    while let Some(entry) = tarball.next().map_err(broken)? {
         unpacked.entries += 1;
         unpacked.bytes += entry.size_bytes;
         if unpacked.entries > limits.entries {

@@ -299,19 +299,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cuts_change_nothing(
-            pieces in prop::collection::vec("(virtmark: metric )?[a1. \r\nsmx=]{0,20}", 0..20),
-            cuts in prop::collection::vec(0_usize..400, 0..8),
-        ) {
-            let output = pieces.concat().into_bytes();
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(output.len())).collect();
-            cuts.extend([0, output.len()]);
-            cuts.sort_unstable();
-            let chunks: Vec<&[u8]> = cuts.windows(2).map(|pair| &output[pair[0]..pair[1]]).collect();
-            prop_assert_eq!(read(&chunks), read(&[&output]));
-        }
-
-        #[test]
         fn what_is_written_reads_back(
             name in "[a-z][a-z0-9_./-]{0,63}",
             value in prop::num::f64::NORMAL.prop_filter("finite in nanoseconds", |value| value.abs() < 1e200),

@@ -5,13 +5,38 @@ use virtmark_model::{Run, RunStatus, Unit};
 use crate::format;
 use crate::metric::Metric;
 
-/// Said wherever figures of an emulated run are shown.
-pub(crate) const EMULATION: &str = "Software emulation (TCG), or KVM nested in it: compare parts and runs on this host \
-                                    only, not with hardware virtualisation.";
+/// Said where software executed guest code.
+const SOFTWARE: &str = "Software emulation (TCG): compare parts and runs on this host only, not with hardware \
+                        virtualisation.";
+
+/// Said where KVM did, in a machine that is emulated itself.
+const NESTED: &str =
+    "KVM, nested in emulation: compare the parts of one run only, not with hardware virtualisation.";
+
+/// Said where there are runs of both kinds.
+const SOFTWARE_AND_NESTED: &str = "Software emulation (TCG), and KVM nested in emulation: compare the parts of one run \
+                                   only, not with hardware virtualisation.";
 
 /// Said where emulated runs stand beside others.
 pub(crate) const MIXED: &str = "Some of these runs used software emulation and some did not: their figures cannot be \
                                 compared with each other.";
+
+/// What has to be said wherever figures of these runs are shown: nothing unless one of them was emulated.
+pub(crate) fn emulation<'r>(runs: impl IntoIterator<Item = &'r Run>) -> Option<&'static str> {
+    let (mut software, mut nested) = (false, false);
+    for facts in runs.into_iter().map(|run| &run.environment.hypervisor).filter(|facts| facts.is_emulated()) {
+        match facts.nested_in_emulation {
+            true => nested = true,
+            false => software = true,
+        }
+    }
+    match (software, nested) {
+        (false, false) => None,
+        (false, true) => Some(NESTED),
+        (true, false) => Some(SOFTWARE),
+        (true, true) => Some(SOFTWARE_AND_NESTED),
+    }
+}
 
 /// What executes guest code, in words; nothing where there is no guest.
 pub(crate) fn accelerator(run: &Run) -> Option<String> {

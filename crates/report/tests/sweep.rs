@@ -109,7 +109,7 @@ fn sizes_have_a_curve_each_a_panel_each_and_a_scaling_with_bars() {
     assert_eq!(scaling[2].label.as_deref(), Some("× 3.00"));
     for figure in &figures {
         let notes = figure.figure.notes.join("\n");
-        assert!(notes.contains("Software emulation"), "{}: {notes}", figure.name);
+        assert!(notes.contains("Emulated: compare"), "{}: {notes}", figure.name);
         assert!(
             notes.ends_with("Warning: warning 3.\nWarnings beyond these: 2; the summary has them."),
             "{notes}"

@@ -207,9 +207,8 @@ pub(super) fn all_figures(entries: &[Entry<'_>]) -> Vec<Figure> {
 }
 
 fn figures(entries: &[Entry<'_>], name: &str, unit: Unit) -> Vec<Figure> {
-    let emulated =
-        having(entries, name, unit).any(|(entry, _)| entry.run().environment.hypervisor.is_emulated());
-    let emulation = emulated.then(|| notes::EMULATION.to_owned());
+    let emulation =
+        notes::emulation(having(entries, name, unit).map(|(entry, _)| entry.run())).map(str::to_owned);
     let series = series(entries, name, unit);
     let plots = [ecdf(&series, name, unit), waterfall(&series, name, unit)].into_iter().flatten();
     plots

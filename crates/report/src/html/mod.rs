@@ -171,11 +171,9 @@ fn draw_header(body: &mut Markup, title: &str, entries: &[Entry<'_>], options: &
 fn draw_banners(header: &mut Markup, entries: &[Entry<'_>]) {
     let emulated: Vec<&Entry<'_>> =
         entries.iter().filter(|entry| entry.run().environment.hypervisor.is_emulated()).collect();
-    if emulated.is_empty() {
-        return;
-    }
+    let Some(emulation) = notes::emulation(entries.iter().map(Entry::run)) else { return };
     header.element("p", &[("class", &"banner"), ("role", &"note")], |banner| {
-        banner.text(notes::EMULATION);
+        banner.text(emulation);
         if emulated.len() < entries.len() {
             let letters: Vec<&str> = emulated.iter().map(|entry| entry.letter.as_str()).collect();
             banner.text(format!(" Emulated here: {}. {}", letters.join(", "), notes::MIXED));

@@ -69,7 +69,7 @@ fn nothing_is_loaded_from_elsewhere() {
 fn emulation_is_said_wherever_figures_are_and_only_then() {
     let html = document(&[emulated(fixtures::tti_samples(1, 30))]);
     let banner = html.split("class=\"banner\"").nth(1).unwrap();
-    assert!(banner.split("</p>").next().unwrap().contains(notes::EMULATION));
+    assert!(banner.split("</p>").next().unwrap().contains("Software emulation (TCG): compare"));
     for figure in html.split("<figure>").skip(1) {
         assert!(figure.split("</figure>").next().unwrap().contains("Software emulation (TCG)"));
     }

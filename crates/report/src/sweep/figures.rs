@@ -6,7 +6,7 @@ use virtmark_scenarios::sweep::levels::{LevelFigures, Series, Spread};
 use virtmark_stats::knee::{Coefficients, Method, UslFit};
 
 use crate::figure::{Figure, Plot, Xy, XyAxis, XyKey, XyPanel, XyPoint, XyScale, XyShape, XySign, XyTrace};
-use crate::{format, notes};
+use crate::format;
 
 /// Warnings below a figure.
 const MOST_WARNINGS: usize = 3;
@@ -17,6 +17,10 @@ const FITTED: usize = 1;
 const IDEAL: usize = 2;
 /// The colour of what was not measured: grey.
 const GREY: usize = 6;
+
+/// Said where software executed guest code; what exactly did is told with the platform.
+const EMULATION: &str =
+    "Emulated: compare levels and runs on this host only, not with hardware virtualisation.";
 
 /// Said of repeats.
 const REPEATS: &str =
@@ -423,7 +427,7 @@ fn notes_of(all: &[&Series]) -> Vec<String> {
         notes.push(format!("On {}.", platforms.join("; ")));
     }
     if all.iter().any(|series| series.emulated) {
-        notes.push(notes::EMULATION.into());
+        notes.push(EMULATION.into());
     }
     notes
 }

@@ -57,8 +57,8 @@ pub fn runs_list(rows: &[RunRow<'_>], style: Style) -> String {
         return table.render(style);
     }
     table.note("Times are UTC.", Tone::Faint);
-    if rows.iter().any(|row| row.run.environment.hypervisor.is_emulated()) {
-        table.note(format!("~ {}", notes::EMULATION), Tone::Warning);
+    if let Some(emulation) = notes::emulation(rows.iter().map(|row| row.run)) {
+        table.note(format!("~ {emulation}"), Tone::Warning);
     }
     table.render(style)
 }
@@ -147,8 +147,8 @@ pub fn environment_table(runs: &[&Run], style: Style) -> String {
         );
         table.row(cells);
     }
-    if runs.iter().any(|run| run.environment.hypervisor.is_emulated()) {
-        table.note(notes::EMULATION, Tone::Warning);
+    if let Some(emulation) = notes::emulation(runs.iter().copied()) {
+        table.note(emulation, Tone::Warning);
     }
     table.render(style)
 }

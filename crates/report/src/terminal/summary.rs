@@ -97,8 +97,8 @@ fn percentile(percentile: Percentile, unit: Unit) -> Cell {
 }
 
 fn add_notes(table: &mut Table, run: &RunSamples, metrics: &[Metric<'_>]) {
-    if run.run.environment.hypervisor.is_emulated() {
-        table.note(notes::EMULATION, Tone::Warning);
+    if let Some(emulation) = notes::emulation([&run.run]) {
+        table.note(emulation, Tone::Warning);
     }
     if let Some(status) = notes::status(&run.run) {
         table.note(status, Tone::Warning);

@@ -1,5 +1,36 @@
-//! Payloads on many machines at once: which machines ([`map`]), how to log in ([`auth`]), and running ([`local`]).
+//! Payloads on many machines at once: which machines ([`map`]), how to log in ([`auth`]), and running, here
+//! ([`local`]) and on all of them ([`run`]).
+//!
+//! A machine is reached through a [`Transport`]: SSH ([`ssh`]), or its agent ([`AgentTransport`]). The stages are the
+//! same over each: wait until it is ready, upload, unpack, run, collect.
 
 pub mod auth;
+mod cksum;
+mod failure;
+mod far;
+mod fleet;
+mod gate;
+mod job;
+mod life;
+mod limit;
+mod link;
 pub mod local;
 pub mod map;
+mod outcome;
+mod results;
+mod script;
+mod source;
+pub mod ssh;
+mod summary;
+mod transport;
+
+pub use failure::{Failure, FailureKind};
+pub use fleet::{Verdict, Watch, all_at_once, run};
+pub use job::{Job, Need};
+pub use limit::Limit;
+pub use link::AgentTransport;
+pub use outcome::{MachineRun, RUN_METRIC, Stage, StageTime};
+pub use results::ResultsDir;
+pub use source::Source;
+pub use summary::{MachineValue, MetricSummary, summarize};
+pub use transport::{End, Output, Session, Stream, Transport};

@@ -1,0 +1,471 @@
+//! Payloads on machines over SSH: real servers, real clients, real trouble.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{ROOT, Sshd, free_port, make_key, noise, payload};
+use tempfile::TempDir;
+use virtmark_fleet::auth::{Auth, HostKeyPolicy, KnownHosts, Method};
+use virtmark_fleet::map::HostMap;
+use virtmark_fleet::ssh::{ClientConfig, SshOptions, SshTransport};
+use virtmark_fleet::{
+    FailureKind, Job, MachineRun, Need, ResultsDir, Source, Stage, Verdict, Watch, all_at_once, run,
+    summarize,
+};
+use virtmark_hypervisor::Cancel;
+
+const ECHO: &str = "echo out $BENCH_ROOT; echo err >&2; echo 'virtmark: metric answer 42 ms better=lower'";
+
+/// A place for servers, with a key that they let in.
+struct Lab {
+    directory: TempDir,
+    key: PathBuf,
+    policy: HostKeyPolicy,
+    cancel: Cancel,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("key");
+        make_key(&key);
+        Self { directory, key, policy: HostKeyPolicy::AcceptNew, cancel: Cancel::new() }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn servers(&self, count: usize) -> Vec<Sshd> {
+        (0..count).map(|at| Sshd::start(self.path(), &format!("vm-{at}"), &self.key)).collect()
+    }
+
+    fn job(&self, payload: &Path) -> Job {
+        Job {
+            id: "vmrun-test".into(),
+            source: Source::read(payload).unwrap(),
+            root: ROOT.into(),
+            variables: BTreeMap::new(),
+            tools: Vec::new(),
+            need: Need::All,
+            ready_time: Some(Duration::from_secs(60)),
+            transfer_time: Some(Duration::from_secs(120)),
+            run_time: Some(Duration::from_secs(120)),
+            retries: 1,
+            parallel: NonZeroUsize::new(8).unwrap(),
+        }
+    }
+
+    fn known_hosts(&self) -> PathBuf {
+        self.path().join("known_hosts")
+    }
+
+    fn transport(&self) -> SshTransport {
+        let known_hosts = KnownHosts { policy: self.policy, file: Some(self.known_hosts()) };
+        let method = Method::Key { file: self.key.clone(), passphrase: None };
+        let auth = Auth { user: user(), method, known_hosts, exposed: false };
+        SshTransport::new(SshOptions {
+            auth: Some(auth),
+            config: ClientConfig::default(),
+            home: self.path().into(),
+            user: None,
+            local_user: user(),
+            agent_socket: None,
+            host_keys: None,
+            known_hosts: None,
+        })
+        .unwrap()
+    }
+
+    fn run(&self, map: &str, job: &Job) -> (Vec<MachineRun>, ResultsDir) {
+        self.run_watched(map, job, &())
+    }
+
+    fn run_watched(&self, map: &str, job: &Job, watch: &dyn Watch) -> (Vec<MachineRun>, ResultsDir) {
+        let map = HostMap::from_bytes(map.as_bytes(), "map").unwrap();
+        let parent = tempfile::tempdir_in(self.path()).unwrap().keep();
+        let results = ResultsDir::create(&parent, &job.id).unwrap();
+        let runs = run(&map, job, &self.transport(), &results, watch, &self.cancel);
+        results.finish(&runs, &runs).unwrap();
+        (runs, results)
+    }
+}
+
+fn user() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn map(servers: &[Sshd]) -> String {
+    servers.iter().map(Sshd::line).collect()
+}
+
+fn kind(run: &MachineRun) -> Option<FailureKind> {
+    run.failure.as_ref().map(|failure| failure.kind)
+}
+
+fn message(run: &MachineRun) -> &str {
+    run.failure.as_ref().map_or("", |failure| &failure.message)
+}
+
+#[test]
+fn three_machines_succeed() {
+    let lab = Lab::new();
+    let servers = lab.servers(3);
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let (runs, results) = lab.run(&map(&servers), &lab.job(&file));
+    assert_eq!(Verdict::of(&runs), Verdict::AllSucceeded, "{runs:?}");
+    let mut expected = String::new();
+    for (run, server) in runs.iter().zip(&servers) {
+        assert_eq!((run.exit_code, run.machine.name.as_str()), (Some(0), server.name.as_str()));
+        let stages: Vec<Stage> = run.stages.iter().map(|time| time.stage).collect();
+        assert_eq!(stages, [Stage::Ready, Stage::Upload, Stage::Unpack, Stage::Run, Stage::Collect]);
+        let times = run.stages.iter().map(|time| time.started_ns);
+        assert!(times.is_sorted() && run.stages.iter().all(|time| time.duration_ns > 0));
+        let root = server.far_root();
+        let out = format!("out {}\nvirtmark: metric answer 42 ms better=lower\n", root.display());
+        let directory = results.machine(&server.name);
+        assert_eq!(fs::read_to_string(directory.join("stdout")).unwrap(), out);
+        assert_eq!(fs::read_to_string(directory.join("stderr")).unwrap(), "err\n");
+        expected.push_str(&format!("### {}\n{out}", server.name));
+        // What was unpacked stays; what was only carried there does not.
+        assert!(root.join("payload.sh").exists());
+        let left: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".tgz")), "{left:?}");
+    }
+    assert_eq!(fs::read_to_string(results.result_file()).unwrap(), expected);
+    assert_eq!(
+        fs::read_to_string(results.errors_file()).unwrap(),
+        "### vm-0\nerr\n### vm-1\nerr\n### vm-2\nerr\n"
+    );
+    let samples: Vec<_> = runs.iter().flat_map(|run| run.samples("echo", 0)).collect();
+    let summaries = summarize(&samples);
+    let answer = summaries.iter().find(|summary| summary.metric == "answer").unwrap();
+    assert_eq!((answer.machines, answer.mean, answer.spread), (3, 42e6, Some(0.0)));
+}
+
+#[test]
+fn one_that_refuses_the_key_costs_nobody_else() {
+    let lab = Lab::new();
+    let mut servers = lab.servers(2);
+    let other = lab.path().join("other");
+    make_key(&other);
+    servers.push(Sshd::start(lab.path(), "stranger", &other));
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let mut job = lab.job(&file);
+    job.need = Need::AtLeast(NonZeroUsize::new(2).unwrap());
+    let (runs, results) = lab.run(&map(&servers), &job);
+    assert_eq!(Verdict::of(&runs), Verdict::SomeSucceeded);
+    assert!(runs[0].succeeded && runs[1].succeeded);
+    assert_eq!(kind(&runs[2]), Some(FailureKind::AuthenticationRefused));
+    assert!(message(&runs[2]).contains("-A"), "{}", message(&runs[2]));
+    let errors = fs::read_to_string(results.errors_file()).unwrap();
+    assert!(errors.contains("### stranger\nvirtmark: cannot log in"), "{errors}");
+}
+
+#[test]
+fn all_must_be_ready_or_nothing_is_run() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let mut job = lab.job(&file);
+    job.ready_time = Some(Duration::from_secs(2));
+    let text = format!("{}127.0.0.1:{} down\n", map(&servers), free_port());
+    let (runs, _) = lab.run(&text, &job);
+    assert_eq!(Verdict::of(&runs), Verdict::NotReady);
+    assert_eq!(kind(&runs[0]), Some(FailureKind::NotRun));
+    assert_eq!(kind(&runs[1]), Some(FailureKind::Unreachable));
+    assert!(message(&runs[1]).starts_with("not ready within 2s"), "{}", message(&runs[1]));
+    assert!(runs[1].stages[0].attempts > 2);
+    assert!(!servers[0].far_root().join("payload.sh").exists());
+}
+
+#[test]
+fn names_that_lead_nowhere_are_told() {
+    let lab = Lab::new();
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let mut job = lab.job(&file);
+    job.ready_time = Some(Duration::from_secs(1));
+    let (runs, _) = lab.run("no-such-host.invalid lost\n192.0.2.1 nowhere\n", &job);
+    assert_eq!(kind(&runs[0]), Some(FailureKind::NameNotFound), "{}", message(&runs[0]));
+    assert_eq!(kind(&runs[1]), Some(FailureKind::Unreachable), "{}", message(&runs[1]));
+    assert_eq!(Verdict::of(&runs), Verdict::NotReady);
+}
+
+#[test]
+fn a_changed_host_key_is_refused_and_a_stranger_by_strict() {
+    let mut lab = Lab::new();
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let job = lab.job(&file);
+    let mut server = Sshd::start(lab.path(), "vm-0", &lab.key);
+    lab.policy = HostKeyPolicy::Strict;
+    let (runs, _) = lab.run(&server.line(), &job);
+    assert_eq!(kind(&runs[0]), Some(FailureKind::HostKeyUnknown), "{}", message(&runs[0]));
+    assert!(!lab.known_hosts().exists());
+
+    lab.policy = HostKeyPolicy::AcceptNew;
+    assert!(lab.run(&server.line(), &job).0[0].succeeded);
+    let on_file = fs::read_to_string(lab.known_hosts()).unwrap();
+    assert!(on_file.contains(&format!("[127.0.0.1]:{} ssh-ed25519 ", server.port)), "{on_file}");
+    lab.policy = HostKeyPolicy::Strict;
+    assert!(lab.run(&server.line(), &job).0[0].succeeded);
+
+    // The same address, another machine.
+    server.kill();
+    let impostor = Sshd::start_on(lab.path(), "vm-0", &lab.key, server.port);
+    for policy in [HostKeyPolicy::AcceptNew, HostKeyPolicy::Strict] {
+        lab.policy = policy;
+        let (runs, _) = lab.run(&impostor.line(), &job);
+        assert_eq!(kind(&runs[0]), Some(FailureKind::HostKeyChanged), "{}", message(&runs[0]));
+        assert!(message(&runs[0]).contains("ssh-keygen -R"), "{}", message(&runs[0]));
+    }
+    assert_eq!(fs::read_to_string(lab.known_hosts()).unwrap(), on_file);
+}
+
+/// Kills a machine when its payload has begun to print.
+#[test]
+fn one_that_dies_in_the_middle_costs_nobody_else() {
+    let lab = Lab::new();
+    let mut servers = lab.servers(3);
+    let file = payload(lab.path(), "slow", "echo begun; PATH=/bin:/usr/bin; sleep 3; echo done", b"");
+    let job = lab.job(&file);
+    let text = map(&servers);
+    let mut victim = servers.remove(1);
+    let (runs, results) = thread::scope(|scope| {
+        let begun = lab.path().to_owned();
+        scope.spawn(move || {
+            let until = Instant::now() + Duration::from_secs(60);
+            while Instant::now() < until && !has_begun(&begun, "vm-1") {
+                thread::sleep(Duration::from_millis(20));
+            }
+            victim.kill();
+        });
+        lab.run(&text, &job)
+    });
+    assert_eq!(Verdict::of(&runs), Verdict::SomeSucceeded, "{runs:?}");
+    assert!(runs[0].succeeded && runs[2].succeeded);
+    assert_eq!((kind(&runs[1]), runs[1].failed_stage), (Some(FailureKind::Lost), Some(Stage::Run)));
+    // Once, and never again by itself.
+    assert_eq!(runs[1].stage(Stage::Run).unwrap().attempts, 1);
+    assert_eq!(fs::read_to_string(results.machine("vm-1").join("stdout")).unwrap(), "begun\n");
+}
+
+fn has_begun(below: &Path, machine: &str) -> bool {
+    let entries = fs::read_dir(below).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path().join("vmrun-test/machines").join(machine).join("stdout"))
+        .any(|file| fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0))
+}
+
+#[test]
+fn a_payload_that_hangs_is_killed_with_all_its_processes() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    let script = "PATH=/bin:/usr/bin; sleep 987 & echo $! >$BENCH_ROOT/pid; echo first; sleep 987";
+    let file = payload(lab.path(), "hang", script, b"");
+    let mut job = lab.job(&file);
+    job.run_time = Some(Duration::from_secs(5));
+    let (runs, results) = lab.run(&map(&servers), &job);
+    assert_eq!((kind(&runs[0]), runs[0].failed_stage), (Some(FailureKind::TimedOut), Some(Stage::Run)));
+    assert_eq!(fs::read_to_string(results.machine("vm-0").join("stdout")).unwrap(), "first\n");
+    let pid = fs::read_to_string(servers[0].far_root().join("pid")).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while is_alive(pid.trim()) {
+        assert!(Instant::now() < until, "{pid} is still there");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn is_alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.contains("(sleep)") && !stat.contains(") Z ")
+}
+
+#[test]
+fn a_stop_keeps_what_came_home() {
+    let lab = Lab::new();
+    let servers = lab.servers(2);
+    let script = "echo 'virtmark: metric early 1 s'; PATH=/bin:/usr/bin; echo $$ >$BENCH_ROOT/pid; sleep 987";
+    let file = payload(lab.path(), "hang", script, b"");
+    let job = lab.job(&file);
+    let (runs, results) = thread::scope(|scope| {
+        scope.spawn(|| {
+            let until = Instant::now() + Duration::from_secs(60);
+            let all = || ["vm-0", "vm-1"].iter().all(|machine| has_begun(lab.path(), machine));
+            while Instant::now() < until && !all() {
+                thread::sleep(Duration::from_millis(20));
+            }
+            lab.cancel.cancel();
+        });
+        lab.run(&map(&servers), &job)
+    });
+    for run in &runs {
+        assert_eq!((kind(run), run.failed_stage), (Some(FailureKind::Interrupted), Some(Stage::Run)));
+        assert_eq!(run.results.metrics.len(), 1);
+        assert!(results.machine(&run.machine.name).join("result.json").exists());
+    }
+    for server in &servers {
+        let pid = fs::read_to_string(server.far_root().join("pid")).unwrap();
+        assert!(!is_alive(pid.trim()));
+    }
+}
+
+/// Output is not held: the peak of this process's memory hardly moves.
+#[test]
+fn much_output_costs_no_memory_and_is_kept_byte_for_byte() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    let script =
+        "PATH=/bin:/usr/bin; head -c 67108864 /dev/zero; head -c 67108864 /dev/zero | tr '\\0' '\\377' >&2";
+    let file = payload(lab.path(), "much", script, &noise(8 << 20));
+    let before = peak_bytes();
+    let (runs, results) = lab.run(&map(&servers), &lab.job(&file));
+    assert!(runs[0].succeeded, "{}", message(&runs[0]));
+    assert_eq!((runs[0].stdout_bytes, runs[0].stderr_bytes), (64 << 20, 64 << 20));
+    let grown = peak_bytes() - before;
+    assert!(grown < 40 << 20, "the peak grew by {grown} bytes");
+    let stderr = fs::read(results.machine("vm-0").join("stderr")).unwrap();
+    assert!(stderr.len() == 64 << 20 && stderr.iter().all(|byte| *byte == 0xff));
+}
+
+fn peak_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn a_failure_has_its_code_and_what_it_printed() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    let script = "printf '\\377\\000x'; printf 'why' >&2; exit 7";
+    let file = payload(lab.path(), "fail", script, b"");
+    let (runs, results) = lab.run(&map(&servers), &lab.job(&file));
+    assert_eq!(Verdict::of(&runs), Verdict::NoneSucceeded);
+    assert_eq!((runs[0].exit_code, kind(&runs[0])), (Some(7), Some(FailureKind::PayloadFailed)));
+    assert_eq!(fs::read(results.machine("vm-0").join("stdout")).unwrap(), b"\xff\0x");
+    let errors = fs::read_to_string(results.errors_file()).unwrap();
+    assert!(errors.starts_with("### vm-0\nwhy\nvirtmark: the payload ended with exit code 7"), "{errors}");
+    assert_eq!(fs::read(results.result_file()).unwrap(), b"");
+}
+
+#[test]
+fn tools_are_looked_for_before_the_payload_runs() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let mut job = lab.job(&file);
+    job.tools = vec!["sh".into(), "no-such-tool".into()];
+    let (runs, _) = lab.run(&map(&servers), &job);
+    assert_eq!((kind(&runs[0]), runs[0].failed_stage), (Some(FailureKind::ToolMissing), Some(Stage::Unpack)));
+    assert!(message(&runs[0]).contains("no-such-tool"), "{}", message(&runs[0]));
+}
+
+/// The file changes after it was checked: what arrives is not what was meant, and is not unpacked.
+#[test]
+fn a_payload_that_arrives_wrong_is_not_unpacked() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let mut job = lab.job(&file);
+    job.retries = 0;
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let (runs, _) = lab.run(&map(&servers), &job);
+    assert_eq!(
+        (kind(&runs[0]), runs[0].failed_stage),
+        (Some(FailureKind::ChecksumMismatch), Some(Stage::Upload))
+    );
+    assert_eq!(fs::read_dir(servers[0].far_root()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_disk_of_a_machine_is_told() {
+    let lab = Lab::new();
+    let servers = lab.servers(2);
+    let far = servers[1].far_root();
+    let mount =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&far).output().unwrap();
+    if !mount.status.success() {
+        let why = String::from_utf8_lossy(&mount.stderr);
+        eprintln!(
+            "skipped: a small file system can be mounted by root only, and not in every container: {why}"
+        );
+        return;
+    }
+    let file = payload(lab.path(), "big", ECHO, &noise(4 << 20));
+    let (runs, _) = lab.run(&map(&servers), &lab.job(&file));
+    assert!(Command::new("umount").arg(&far).status().unwrap().success());
+    assert!(runs[0].succeeded, "{}", message(&runs[0]));
+    assert_eq!((kind(&runs[1]), runs[1].failed_stage), (Some(FailureKind::DiskFull), Some(Stage::Upload)));
+    assert!(message(&runs[1]).contains("--root"), "{}", message(&runs[1]));
+}
+
+#[test]
+fn one_after_the_other_is_one_after_the_other() {
+    let lab = Lab::new();
+    let servers = lab.servers(3);
+    let file = payload(lab.path(), "short", "PATH=/bin:/usr/bin; sleep 0.2", b"");
+    let mut job = lab.job(&file);
+    job.parallel = NonZeroUsize::MIN;
+    let (runs, _) = lab.run(&map(&servers), &job);
+    assert_eq!(Verdict::of(&runs), Verdict::AllSucceeded);
+    let mut times: Vec<_> = runs.iter().map(|run| run.stage(Stage::Run).unwrap()).collect();
+    times.sort_by_key(|time| time.started_ns);
+    for pair in times.windows(2) {
+        assert!(pair[0].started_ns + pair[0].duration_ns <= pair[1].started_ns, "{times:?}");
+    }
+    let everything = HostMap::from_bytes(map(&servers).as_bytes(), "map").unwrap();
+    assert_eq!(all_at_once(&everything).get(), 3);
+}
+
+/// The agent of OpenSSH holds the key; no file of a key is given.
+#[test]
+fn the_agent_lets_in() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    let socket = lab.path().join("agent");
+    let mut agent = Command::new("ssh-agent")
+        .arg("-D")
+        .arg("-a")
+        .arg(&socket)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !socket.exists() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let added =
+        Command::new("ssh-add").arg("-q").arg(&lab.key).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+    assert!(added.success());
+    let text = format!("Host vm-*\n User {}\n UserKnownHostsFile {}\n", user(), lab.known_hosts().display());
+    let transport = SshTransport::new(SshOptions {
+        auth: None,
+        config: ClientConfig::parse(&text, lab.path()),
+        home: lab.path().into(),
+        user: None,
+        local_user: "nobody-here".into(),
+        agent_socket: Some(socket),
+        host_keys: None,
+        known_hosts: None,
+    })
+    .unwrap();
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let job = lab.job(&file);
+    let machines = HostMap::from_bytes(map(&servers).as_bytes(), "map").unwrap();
+    let results = ResultsDir::create(&lab.path().join("results"), "x").unwrap();
+    let runs = run(&machines, &job, &transport, &results, &(), &Cancel::new());
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert!(runs[0].succeeded, "{}", message(&runs[0]));
+}

@@ -1,11 +1,13 @@
 //! One level of load, from the first worker to the outcome.
 
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::thread::set_current_timer_slack;
 
 use crate::command::CommandTarget;
 use crate::event::{Phase, Progress};
@@ -21,6 +23,8 @@ use crate::window::{Window, ns};
 
 /// How long calls are waited for that do not return when they are given up.
 const GRACE: Duration = Duration::from_millis(500);
+/// How much later than asked for the kernel may wake a thread up.
+const TIMER_SLACK_NS: u64 = 1_000;
 /// How long calls that do nothing are made, to see what a call costs.
 const OVERHEAD_TIME: Duration = Duration::from_millis(20);
 
@@ -215,6 +219,8 @@ fn pass(
         let thread = thread::Builder::new().name("load".into()).spawn(move || {
             // Nothing comes when another thread could not be made.
             if let Ok(window) = started.recv() {
+                // Where it cannot be set, calls of an open loop begin some 50 µs later, and their lag says so.
+                let _ = set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
                 lane.run(&window, &slot);
                 // Nobody hears of it when the lane was left behind.
                 let _ = returned.send(lane);

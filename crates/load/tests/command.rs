@@ -23,13 +23,13 @@ fn job(argv: &[&str], duration_ms: u64, timeout_ms: u64) -> String {
 }
 
 fn outcome(argv: &[&str]) -> Outcome {
-    run(&Job::parse(&job(argv, 300, 5000)).unwrap(), &mut |_| {}, &Cancel::new()).unwrap()
+    run(&Job::parse(&job(argv, 1000, 5000)).unwrap(), &mut |_| {}, &Cancel::new()).unwrap()
 }
 
 #[test]
 fn a_program_that_ends_well_is_a_call() {
     let outcome = outcome(&["sh", "-c", "test $VIRTMARK_LOAD_TEST = yes"]);
-    assert!(outcome.completed > 10 && outcome.failed() == 0, "{outcome:?}");
+    assert!(outcome.completed > 1 && outcome.failed() == 0, "{outcome:?}");
     assert!(outcome.usage.children_max_rss_bytes > 0);
 }
 
@@ -38,7 +38,7 @@ fn an_exit_code_is_an_error_with_what_it_said() {
     let outcome = outcome(&["sh", "-c", "echo no disk >&2; exit 3"]);
     assert_eq!(outcome.completed, 0);
     assert_eq!(outcome.errors["exit_code"].message, "the command ended with exit code 3; it said: no disk");
-    assert!(outcome.errors["exit_code"].count > 10);
+    assert!(outcome.errors["exit_code"].count > 1);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn nothing_is_left_when_the_group_of_the_program_is_killed() {
     let mark = mark("killed");
     // One in a session of its own: it is in no group that anybody knows.
     let script = format!("setsid sleep 1000.{mark} & sleep 1000.{mark}");
-    let (mut program, _stdin, _) = start(&job(&["sh", "-c", &script], 60_000, 60_000));
+    let (mut program, _stdin, _lines) = start(&job(&["sh", "-c", &script], 60_000, 60_000));
     wait_for(|| count(&mark) >= 4);
     kill_process_group(Pid::from_child(&program), Signal::KILL).unwrap();
     program.wait().unwrap();
@@ -103,7 +103,7 @@ fn a_signal_ends_the_program_with_what_it_has() {
     for signal in [Signal::TERM, Signal::INT] {
         let (mut program, _stdin, lines) = start(&job(&["true"], 60_000, 1000));
         let mut events = lines.map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap());
-        assert!(matches!(events.next(), Some(Event::Progress(_))));
+        assert!(events.any(|event| matches!(event, Event::Progress(progress) if progress.completed > 0)));
         kill_process(Pid::from_child(&program), signal).unwrap();
         assert_cancelled(events.last());
         assert_eq!(program.wait().unwrap().code(), Some(0));
@@ -123,7 +123,7 @@ fn the_end_of_standard_input_ends_the_program_with_what_it_has() {
     for job in [job(&["true"], 60_000, 1000), of_plan.to_string()] {
         let (mut program, stdin, lines) = start(&job);
         let mut events = lines.map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap());
-        assert!(matches!(events.next(), Some(Event::Progress(_))));
+        assert!(events.any(|event| matches!(event, Event::Progress(progress) if progress.completed > 0)));
         drop(stdin);
         assert_cancelled(events.last());
         assert_eq!(program.wait().unwrap().code(), Some(0));

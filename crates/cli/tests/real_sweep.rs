@@ -168,3 +168,33 @@ fn real_sandbox_services_are_driven_by_commands_and_by_whole_lives() {
         assert_eq!(service.get("/sandboxes").1["sandboxes"], serde_json::json!([]), "none is left");
     }
 }
+
+#[test]
+fn real_servers_are_brought_into_the_machine_and_called_there() {
+    let world = World::real();
+    let page = world.path("page");
+    std::fs::write(&page, "hello").unwrap();
+    let upload = format!("{}=www/page", page.display());
+    let asked = [
+        "--vcpus",
+        "1",
+        "--url",
+        "http://127.0.0.1:8080/page",
+        "--upload",
+        &upload,
+        "--service",
+        "busybox httpd -f -p 8080 -h www",
+        "--concurrency",
+        "1,2",
+        "--duration",
+        "2s",
+    ];
+    world.sweep(&[&SHORT[..5], &asked].concat()).assert().success();
+    for row in world.rows() {
+        assert!(row["completed"].as_u64().unwrap() > 0, "{row}");
+        assert_eq!(row["errors"], serde_json::json!({}), "{}", row["error_messages"]);
+        assert_eq!(row["ru_maxrss_of"], "the service's process");
+        assert!(row["ru_maxrss"].as_u64().unwrap() > 0, "{row}");
+    }
+    world.assert_clean();
+}

@@ -78,9 +78,12 @@ pub fn excesses(plan: &SweepPlan) -> Vec<Excess> {
     if concurrency > MAX_CONCURRENCY {
         found.push(Excess::Concurrency { asked: concurrency });
     }
-    let smallest = plan.vcpus.iter().min().copied().unwrap_or(0);
-    if let Some(asked) = plan.cpu_threads.filter(|threads| *threads > smallest) {
-        found.push(Excess::CpuThreads { asked, vcpus: smallest });
+    // Of a size that a service decides, nothing is known.
+    let smallest = plan.vcpus.iter().filter(|vcpus| **vcpus > 0).min();
+    if let (Some(asked), Some(vcpus)) = (plan.cpu_threads, smallest)
+        && asked > *vcpus
+    {
+        found.push(Excess::CpuThreads { asked, vcpus: *vcpus });
     }
     if plan.duration() > MAX_DURATION {
         found.push(Excess::Duration { asked: plan.duration() });

@@ -233,3 +233,114 @@ impl RunResult {
         pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::plan::Load;
+    use super::super::plan::tests::small;
+    use super::*;
+
+    /// An outcome with these latencies and errors, as the generator writes it.
+    fn measured(latencies_ns: &[u64], errors: Value, cut_off: u64) -> Measured {
+        let mut latency = virtmark_load::Latencies::new();
+        latencies_ns.iter().for_each(|ns| latency.record(*ns));
+        let usage = json!({
+            "cpu_user_ns": 1, "cpu_system_ns": 2, "children_cpu_user_ns": 0, "children_cpu_system_ns": 0,
+            "max_rss_bytes": 4096, "children_max_rss_bytes": 0,
+        });
+        let warmup = json!({ "completed": 3, "failed": 0, "elapsed_ns": 7, "is_whole": true });
+        serde_json::from_value(json!({
+            "ended": "completed", "elapsed_ns": 500_000_000, "completed": latencies_ns.len(), "errors": errors,
+            "cut_off": cut_off, "oldest_cut_off_ns": (cut_off > 0).then_some(400_000_000), "stuck": 0,
+            "latency": latency, "open": null, "warmup": warmup, "usage": usage, "overhead_ns_per_call": 90.0,
+        }))
+        .unwrap()
+    }
+
+    fn result(measured: &Measured) -> RunResult {
+        let plan = small();
+        let mut result = RunResult::begin(&plan, plan.steps()[0]);
+        result.take(measured);
+        result
+    }
+
+    #[test]
+    fn figures_are_those_of_the_requests_that_succeeded() {
+        let errors = json!({ "http_5xx": { "count": 5, "message": "status 500" } });
+        let result = result(&measured(&[1_000, 2_000, 9_000], errors, 1));
+        let row = &result.row;
+        assert!(result.failure.is_none());
+        assert_eq!(row.qps, Some(6.0));
+        assert_eq!((row.p50_ns, row.p99_ns, row.max_ns), (Some(2_000), Some(9_000), Some(9_000)));
+        assert_eq!(row.error_ratio(), Some(5.0 / 8.0));
+        assert_eq!((row.ru_maxrss_kib, row.exit_code, row.timeout_killed), (Some(4), Some(0), Some(false)));
+        assert_eq!(row.details["cut_off"], 1);
+        assert_eq!(row.details["too_few_requests_for"], json!(["p90", "p99"]));
+        assert!(row.counts());
+    }
+
+    #[test]
+    fn a_level_without_a_success_is_a_failure_by_what_happened_most() {
+        let errors = json!({
+            "timeout": { "count": 9, "message": "too late" }, "refused": { "count": 1, "message": "no" }
+        });
+        let result_of = |errors, cut_off| result(&measured(&[], errors, cut_off)).failure.unwrap();
+        let (class, message) = result_of(errors, 0);
+        assert_eq!(class, FailureClass::Timeout);
+        assert!(message.contains("all 10 requests failed, most with timeout: too late"), "{message}");
+        let (class, message) = result_of(json!({ "refused": { "count": 1, "message": "no" } }), 0);
+        assert_eq!((class, message.contains("refused")), (FailureClass::Other, true));
+        let (class, message) = result_of(json!({}), 4);
+        assert_eq!(class, FailureClass::Timeout);
+        assert!(message.contains("4 were under way, the oldest for 400ms"), "{message}");
+    }
+
+    #[test]
+    fn a_killed_run_has_no_figures() {
+        let plan = small();
+        let mut result = RunResult::begin(&plan, plan.steps()[0]);
+        result.time_out(Duration::from_secs(60));
+        assert_eq!((result.row.exit_code, result.row.timeout_killed), (Some(137), Some(true)));
+        assert!(!result.row.counts() && result.row.qps.is_none());
+    }
+
+    #[test]
+    fn levels_of_an_open_loop_are_rates() {
+        let load = Load::Open { rates_per_second: vec![12.5], in_flight: 9 };
+        let plan = SweepPlan { load, ..small() };
+        let row = RunResult::begin(&plan, plan.steps()[0]).row;
+        assert_eq!((row.concurrency, row.rate), (None, Some(12.5)));
+        assert_eq!(row.details["in_flight"], 9);
+    }
+
+    #[test]
+    fn every_figure_is_a_sample_and_the_row_comes_back_from_one_of_them() {
+        struct Nobody;
+        impl crate::Progress for Nobody {
+            fn begin(&self, _: crate::Plan) {}
+            fn warmed_up(&self) {}
+            fn recorded(&self, _: &virtmark_model::Sample) {}
+            fn warn(&self, _: &str) {}
+        }
+        let mut samples = Vec::new();
+        let result = result(&measured(&[1_000, 2_000], json!({}), 0));
+        result.record(&Recorder::new(&mut samples, &Nobody, Instant::now())).unwrap();
+        let metrics: Vec<&str> = samples.iter().map(|sample| sample.metric.as_str()).collect();
+        let all = [
+            "throughput",
+            "latency_p50",
+            "latency_p90",
+            "latency_p99",
+            "latency_max",
+            "error_ratio",
+            "peak_rss",
+        ];
+        assert_eq!(metrics, all);
+        assert_eq!(samples[0].outcome.value(), Some(4.0));
+        assert_eq!(samples[1].labels["concurrency"], "1");
+        let row: Row = serde_json::from_str(&samples[0].labels[ROW_LABEL]).unwrap();
+        assert_eq!(Row { settings: result.row.settings.clone(), ..row }, result.row);
+    }
+}

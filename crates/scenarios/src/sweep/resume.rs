@@ -73,20 +73,31 @@ impl Interrupted {
 
 /// The settings in which `there` and `asked` differ, in words; none when they are the same.
 fn differences(there: &Map<String, Value>, asked: &Map<String, Value>) -> Option<String> {
+    let mut found = Vec::new();
+    compare("", there, asked, &mut found);
+    (!found.is_empty()).then(|| found.join(", "))
+}
+
+/// Adds every difference, by the path of its setting.
+fn compare(above: &str, there: &Map<String, Value>, asked: &Map<String, Value>, found: &mut Vec<String>) {
     let names: BTreeSet<&String> = there.keys().chain(asked.keys()).collect();
-    let short = |value: Option<&Value>| {
-        let text = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-        match text.char_indices().nth(60) {
-            Some((at, _)) => format!("{}…", &text[..at]),
-            None => text,
+    for name in names {
+        let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+        match (there.get(name), asked.get(name)) {
+            (one, other) if one == other => {}
+            (Some(Value::Object(one)), Some(Value::Object(other))) => compare(&path, one, other, found),
+            (one, other) => found.push(format!("{path} {} and not {}", short(one), short(other))),
         }
-    };
-    let different: Vec<String> = names
-        .into_iter()
-        .filter(|name| there.get(*name) != asked.get(*name))
-        .map(|name| format!("{name} {} and not {}", short(there.get(name)), short(asked.get(name))))
-        .collect();
-    (!different.is_empty()).then(|| different.join(", "))
+    }
+}
+
+/// A value in a sentence.
+fn short(value: Option<&Value>) -> String {
+    let text = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
 }
 
 #[cfg(test)]
@@ -135,13 +146,17 @@ mod tests {
 
     #[test]
     fn another_sweep_is_refused_with_what_differs() {
-        let (plan, path) = (small(), Path::new("x.jsonl"));
+        let machine = serde_json::json!({ "accel": "auto", "image": "tiny" });
+        let (plan, path) = (SweepPlan { machine, ..small() }, Path::new("x.jsonl"));
         let interrupted = interrupted(&plan, &[done(4, 1, 1)]);
         interrupted.expect(&plan, path).unwrap();
-        let other = SweepPlan { duration_ms: 9_000, vcpus: vec![2], ..plan };
+        let machine = serde_json::json!({ "accel": "tcg" });
+        let other = SweepPlan { duration_ms: 9_000, vcpus: vec![2], machine, ..plan };
         let message = interrupted.expect(&other, path).unwrap_err().to_string();
         assert!(message.contains("duration_ms 10000 and not 9000"), "{message}");
         assert!(message.contains("vcpus [4] and not [2]"), "{message}");
+        assert!(message.contains("machine.accel \"auto\" and not \"tcg\""), "{message}");
+        assert!(message.contains("machine.image \"tiny\" and not nothing"), "{message}");
         assert!(!message.contains("runs"), "{message}");
     }
 

@@ -75,7 +75,7 @@ impl Window {
         }
     }
 
-    /// When a call that begins now is to be given up, and whether that is the end of the window.
+    /// When a call that begins now is to be given up: at the end of the window at the latest.
     pub(crate) fn limit(&self, now: Instant) -> Instant {
         self.end().min(now + self.request_timeout)
     }

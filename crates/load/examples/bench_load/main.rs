@@ -23,6 +23,8 @@ const SECONDS: u32 = 2;
 const ROUNDS: usize = 7;
 /// At few connections, so that answers do not wait for each other where the server's log cannot see it.
 const LOG_CONNECTIONS: u32 = 16;
+const LOG_ROUNDS: usize = 5;
+const LOG_PERCENTILES: [f64; 3] = [50.0, 90.0, 99.0];
 /// Peers, and how many of their requests for each CPU second ours must reach.
 const PEERS: [(&str, f64); 2] = [("oha", 1.0), ("wrk", 0.5)];
 const MAX_LOG_DIFFERENCE: f64 = 0.05;
@@ -118,27 +120,28 @@ fn rates(rounds: &[Round], tool: &str) -> Vec<f64> {
     rounds.iter().filter(|round| round.tool == tool).map(|round| round.requests_per_cpu_s).collect()
 }
 
-/// The same calls, once as the generator saw them and once as the server did.
+/// The same calls, once as the generator saw them and once as the server did: the median difference of several rounds.
 fn log_agrees(ours: &Tool, address: &str) -> Result<Value, Box<dyn Error>> {
-    log_of(address)?;
-    let outcome = ours.outcome(&format!("http://{address}/delay"), LOG_CONNECTIONS, SECONDS)?;
-    let log = log_of(address)?;
-    let mut largest = 0.0_f64;
-    let mut percentiles = Vec::new();
-    for p in [50.0, 90.0, 99.0] {
-        let server_ns = percentile(&log, p)?.value;
-        let generator_ns = outcome.latency.percentile_ns(p).ok_or("no call succeeded")?;
-        let difference = generator_ns as f64 / server_ns - 1.0;
-        largest = largest.max(difference.abs());
-        percentiles.push(json!({
-            "p": p, "server_ns": server_ns, "generator_ns": generator_ns, "difference": difference,
-        }));
+    let url = format!("http://{address}/delay");
+    let mut differences = LOG_PERCENTILES.map(|_| Vec::new());
+    for _ in 0..LOG_ROUNDS {
+        log_of(address)?;
+        let outcome = ours.outcome(&url, LOG_CONNECTIONS, SECONDS)?;
+        let log = log_of(address)?;
+        for (p, differences) in LOG_PERCENTILES.into_iter().zip(&mut differences) {
+            let generator_ns = outcome.latency.percentile_ns(p).ok_or("no call succeeded")?;
+            differences.push(generator_ns as f64 / percentile(&log, p)?.value - 1.0);
+        }
     }
+    let medians = differences.iter().map(|differences| Ok(percentile(differences, 50.0)?.value));
+    let medians = medians.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+    let largest = medians.iter().fold(0.0_f64, |largest, median| largest.max(median.abs()));
+    let percentiles = LOG_PERCENTILES.iter().zip(&medians).zip(&differences);
     Ok(json!({
-        "what": "latency percentiles against the server's own log",
-        "calls": outcome.completed,
-        "logged": log.len(),
-        "percentiles": percentiles,
+        "what": "latency percentiles above the server's own log, as a part of it",
+        "percentiles": percentiles
+            .map(|((p, median), rounds)| json!({"p": p, "median": median, "rounds": rounds}))
+            .collect::<Vec<_>>(),
         "at_most": MAX_LOG_DIFFERENCE,
         "measured": largest,
         "met": largest <= MAX_LOG_DIFFERENCE,

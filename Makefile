@@ -10,7 +10,7 @@ help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Install what is missing (QEMU, busybox, e2fsprogs, a guest kernel)
+setup: ## Install what is missing (QEMU, busybox, e2fsprogs, mmdebstrap, a guest kernel)
 	@guest/setup.sh
 
 .PHONY: build
@@ -51,6 +51,10 @@ bench-load: ## Compare the load generator with wrk and oha, alternating, and wit
 	@mkdir -p $(RESULTS)
 	$(CARGO) build --release --locked --package virtmark-load --bins --examples
 	target/release/examples/bench_load > $(RESULTS)/bench-load.json
+
+.PHONY: bench-ssh
+bench-ssh: setup ## How long a machine of the image bench takes until its agent, its SSH server and a first command answer
+	$(CARGO) run --release --locked --package virtmark-driver-qemu --example bench_ssh -- $(ROUNDS)
 
 .PHONY: lab
 lab: setup build ## Start the lab: a machine with KVM, on hosts without (docs/lab.md)

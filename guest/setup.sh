@@ -17,6 +17,13 @@ esac
 need cc build-essential
 need mke2fs e2fsprogs
 need git git
+# The image bench: a Debian in a file, and a key to its machines.
+need mmdebstrap mmdebstrap
+need depmod kmod
+need tar tar
+need ssh-keygen openssh-client
+# Files of root are made by others with help.
+[ "$(id -u)" -eq 0 ] || need fakeroot fakeroot
 # The guest has no libraries: only a static busybox runs there.
 if ! { [ -x /bin/busybox ] && dpkg-query -W -f='${Status}' busybox-static 2>/dev/null | grep -q 'ok installed'; }; then
     missing="$missing busybox-static"

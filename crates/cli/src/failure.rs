@@ -130,10 +130,10 @@ fn of_hypervisor(error: &HypervisorError) -> Exit {
 fn of_lab(error: &LabError) -> Option<Exit> {
     match error {
         LabError::Hypervisor(error) => Some(of_hypervisor(error)),
-        LabError::Image(ImageError::Tool { .. }) | LabError::NoSvm { .. } => Some(Exit::Unsupported),
         LabError::Image(error) => of_image(error),
         LabError::Lost { .. } => Some(Exit::AgentLost),
         LabError::NoKvm { .. } => Some(Exit::AcceleratorUnavailable),
+        LabError::NoSvm { .. } => Some(Exit::Unsupported),
         LabError::NoRoom { what, .. } if what == "memory" => Some(Exit::OutOfMemory),
         LabError::NoRoom { .. } => Some(Exit::DiskFull),
         LabError::RunDir(error) => of_run_dir(error),
@@ -153,6 +153,7 @@ fn of_image(error: &ImageError) -> Option<Exit> {
         | ImageError::NoHostKernel { .. }
         | ImageError::NoKernel { .. }
         | ImageError::NotAKernel { .. } => Some(Exit::KernelInvalid),
+        ImageError::Tool { .. } => Some(Exit::Unsupported),
         _ => None,
     }
 }

@@ -24,7 +24,7 @@ const NAME: &str = "bench";
 const ROOT_ROLE: &str = "root";
 
 impl Store {
-    /// The image `bench` of `recipe`, built if it is not there or damaged. Takes a few milliseconds when it is, a second
+    /// The image `bench` of `recipe`, built if it is not there or damaged. Takes some milliseconds when it is, seconds
     /// when only its kernel or agent is another, and some minutes when its root file system has to be made.
     ///
     /// New versions of Debian's packages alone are no change: remove the image to take them.

@@ -15,10 +15,6 @@ use serde_json::Value;
 
 const SHORT: [&str; 7] = ["sweep", "--accel", "tcg", "--warmup", "5", "--duration", "500ms"];
 
-fn warnings(row: &Value) -> String {
-    row["warnings"].to_string()
-}
-
 #[test]
 fn real_sweeps_run_in_machines_of_exactly_the_size() {
     let world = World::real();
@@ -46,8 +42,8 @@ fn real_sweeps_run_in_machines_of_exactly_the_size() {
     let results = world.path("sizes");
     let place = ["--output-dir", results.to_str().unwrap()];
     world.sweep(&[&SHORT[..], &asked, &place].concat()).assert().success();
-    let jsonl = std::fs::read_dir(&results).unwrap().map(|entry| entry.unwrap().path());
-    let jsonl = jsonl.filter(|path| path.extension().is_some_and(|ending| ending == "jsonl")).next().unwrap();
+    let mut left = std::fs::read_dir(&results).unwrap().map(|entry| entry.unwrap().path());
+    let jsonl = left.find(|path| path.extension().is_some_and(|ending| ending == "jsonl")).unwrap();
     let text = std::fs::read_to_string(jsonl).unwrap();
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 8);
@@ -81,7 +77,6 @@ fn real_plans_find_the_redis_of_this_host_in_the_machine() {
 #[test]
 fn real_guests_out_of_memory_say_so_and_the_sweep_goes_on() {
     let world = World::real();
-    // A level that fills the memory, and one that does not: the command finds out by the file that the first leaves.
     let command = "/bin/sh -c 'x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'";
     let asked = [
         "--vcpus",
@@ -111,7 +106,6 @@ fn real_guests_out_of_memory_say_so_and_the_sweep_goes_on() {
 #[test]
 fn real_machines_that_die_cost_one_run() {
     let world = World::real();
-    let place = world.directory.path().to_str().unwrap().to_owned();
     let asked = ["--vcpus", "1", "--memory", "160M", "--concurrency", "1,2,3", "--duration", "3s"];
     let mut child = world.spawn_sweep(&[&SHORT[..5], &asked].concat());
     wait_for(|| world.rows().len() == 1);
@@ -124,7 +118,7 @@ fn real_machines_that_die_cost_one_run() {
             .is_some_and(|(_, rest)| rest.split_whitespace().nth(1) == Some(&own.to_string()))
     });
     let machines: Vec<u32> = machines.collect();
-    assert_eq!(machines.len(), 1, "in {place}");
+    assert_eq!(machines.len(), 1);
     kill("KILL", machines[0]);
     wait_for(|| child.try_wait().unwrap().is_some());
     let output = child.wait_with_output().unwrap();
@@ -133,7 +127,7 @@ fn real_machines_that_die_cost_one_run() {
     assert_eq!(rows.len(), 3);
     assert_eq!(rows[1]["details"]["failure"]["class"], "vmm_exited", "{}", rows[1]["details"]);
     assert!(rows[1]["qps"].is_null() && rows[1]["exit_code"].is_null());
-    assert!(rows[2]["completed"].as_u64().unwrap() > 0, "{} {}", rows[2], warnings(&rows[2]));
+    assert!(rows[2]["completed"].as_u64().unwrap() > 0, "{}", rows[2]);
     world.assert_clean();
 }
 

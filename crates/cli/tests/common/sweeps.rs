@@ -75,6 +75,11 @@ impl World {
     }
 }
 
+/// The report on standard output.
+pub fn report(output: &[u8]) -> Value {
+    serde_json::from_slice(output).unwrap()
+}
+
 /// What whoever runs the tests may have set.
 fn without_variables(mut remove: impl FnMut(&str)) {
     for name in [

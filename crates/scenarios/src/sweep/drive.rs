@@ -3,13 +3,11 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{Hypervisor, MachineSpec};
-use virtmark_load::{Arrivals, Cancel, Job, Load, TargetSpec, run_target};
+use virtmark_load::{Arrivals, Job, Load, TargetSpec, run_target};
 use virtmark_model::{FailureClass, Sample};
 
 use super::error::Error;
@@ -18,11 +16,11 @@ use super::live::Live;
 use super::plan::{Driven, SweepPlan};
 use super::result::{METRIC, RunResult};
 use super::row::Row;
-use super::sandboxes::Sandboxes;
+use super::sandboxes::{Sandboxes, watched};
 use super::schedule::Step;
 use super::site::{Ground, Outfit, Site};
 use crate::recorder::Recorder;
-use crate::{Context, Ending, Interrupt, Plan, Progress, is_permanent};
+use crate::{Context, Ending, Plan, Progress, is_permanent};
 
 /// Machines in a row that do not get ready, after which a sweep ends.
 const MACHINE_ATTEMPTS: u32 = 3;
@@ -354,32 +352,6 @@ fn arrivals(step: Step) -> Arrivals {
         None => Arrivals::Closed { concurrency },
         Some(rate_per_s) => Arrivals::Open { rate_per_s, concurrency },
     }
-}
-
-/// Runs `work` and tells it to stop when the user wants that, or when `timeout` has passed, which comes back beside its
-/// result.
-fn watched<T>(interrupt: &dyn Interrupt, timeout: Duration, work: impl FnOnce(&Cancel) -> T) -> (T, bool) {
-    const LOOK: Duration = Duration::from_millis(50);
-    let cancel = Cancel::new();
-    let deadline = Instant::now() + timeout;
-    let (over, ended) = channel::<()>();
-    thread::scope(|scope| {
-        let cancel = &cancel;
-        let watcher = scope.spawn(move || {
-            // Something is sent, or the sender is gone, when the work is done.
-            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
-                let is_late = Instant::now() >= deadline;
-                if is_late || interrupt.is_requested() {
-                    cancel.cancel();
-                    return is_late;
-                }
-            }
-            false
-        });
-        let result = work(cancel);
-        drop(over);
-        (result, watcher.join().unwrap_or(false))
-    })
 }
 
 /// Shows one sample for each run, however many it has.

@@ -18,6 +18,10 @@ pub(crate) enum Exit {
     HypervisorMissing,
     ImageDamaged,
     KernelInvalid,
+    /// Of `payload lint` alone, which has codes of its own.
+    LintErrors,
+    /// Of `payload lint` alone.
+    LintWarnings,
     NothingSucceeded,
     Ok,
     OutOfMemory,
@@ -77,8 +81,8 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
-            Self::Unexpected => 1,
-            Self::Usage => 2,
+            Self::LintWarnings | Self::Unexpected => 1,
+            Self::LintErrors | Self::Usage => 2,
             Self::SomeFailed => 3,
             Self::NothingSucceeded => 4,
             Self::HypervisorMissing => 10,

@@ -4,10 +4,12 @@ use std::io::{self, Write};
 
 use virtmark_archive::Error as ArchiveError;
 use virtmark_driver_endpoint::MappingError;
+use virtmark_fleet::local::LocalError;
 use virtmark_host::rundir::RunDirError;
 use virtmark_hypervisor::Error as HypervisorError;
 use virtmark_image::ImageError;
 use virtmark_lab::Error as LabError;
+use virtmark_payload::{PackError, SkeletonError, UnpackError};
 use virtmark_recorder::Error as RecordError;
 use virtmark_recorder::export::remote_write::PushError;
 use virtmark_sandbox::http::ServeError;
@@ -102,6 +104,15 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<QueryError>() {
         return Some(of_query(error));
     }
+    if let Some(error) = cause.downcast_ref::<LocalError>() {
+        return of_local(error);
+    }
+    if let Some(error) = cause.downcast_ref::<PackError>() {
+        return of_pack(error);
+    }
+    if let Some(SkeletonError::Exists { .. } | SkeletonError::Name { .. }) = cause.downcast_ref() {
+        return Some(Exit::Usage);
+    }
     cause.downcast_ref::<io::Error>().and_then(of_io)
 }
 
@@ -137,6 +148,26 @@ fn of_lab(error: &LabError) -> Option<Exit> {
         LabError::NoRoom { what, .. } if what == "memory" => Some(Exit::OutOfMemory),
         LabError::NoRoom { .. } => Some(Exit::DiskFull),
         LabError::RunDir(error) => of_run_dir(error),
+        _ => None,
+    }
+}
+
+fn of_local(error: &LocalError) -> Option<Exit> {
+    match error {
+        LocalError::MissingTools { .. } => Some(Exit::Unsupported),
+        LocalError::Parameter { .. }
+        | LocalError::Refused { .. }
+        | LocalError::Unpack(UnpackError::Payload(_)) => Some(Exit::Usage),
+        // What has no code of its own may still have a cause that does.
+        _ => None,
+    }
+}
+
+fn of_pack(error: &PackError) -> Option<Exit> {
+    match error {
+        PackError::Kind { .. } | PackError::OutputInside { .. } | PackError::Refused { .. } => {
+            Some(Exit::Usage)
+        }
         _ => None,
     }
 }

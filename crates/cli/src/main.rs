@@ -51,6 +51,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Lab(options) => commands::lab::run(&options, arguments.quiet),
         Command::Lifecycle(options) => commands::lifecycle::run(&options, arguments.quiet),
         Command::Man(options) => commands::man::run(&options),
+        Command::Payload(options) => commands::payload::run(&options, arguments.quiet),
         Command::Plan(options) => commands::plan::run(&options),
         Command::Plot(options) => commands::plot::run(&options, arguments.quiet),
         Command::Remove(options) => commands::remove::run(&options),

@@ -6,6 +6,7 @@ mod image;
 mod lab;
 mod machine;
 mod pace;
+mod payload;
 mod plan;
 mod plot;
 mod record;
@@ -25,6 +26,10 @@ pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoi
 pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
 pub(crate) use pace::PaceArguments;
+pub(crate) use payload::{
+    PayloadArguments, PayloadCommand, PayloadLimits, PayloadLintArguments, PayloadPackArguments,
+    PayloadRunArguments,
+};
 pub(crate) use plan::{
     PlanArguments, PlanBenchArguments, PlanCommand, PlanExecutorArguments, PlanRunArguments, RedisArguments,
 };
@@ -65,6 +70,7 @@ Examples:
   virtmark show latest                         the figures of the newest run, computed again
   virtmark report latest -o report.html        one self-contained page
   virtmark series query STORE cpu_load         what a machine recorded, second by second
+  virtmark payload new mine                    a program for many machines, to be packed and linted
 
 Environment:
   VIRTMARK_ARCHIVE   file in which runs are kept (or --archive)
@@ -125,6 +131,8 @@ pub(crate) enum Command {
     Plan(PlanArguments),
     /// Draw a sweep: throughput and latency by level, the knee, and how it grows with the size
     Plot(PlotArguments),
+    /// Make, check and try payloads: programs that are packed to be run on many machines
+    Payload(PayloadArguments),
     /// Keep a machine with KVM inside, on hosts without (docs/lab.md)
     #[command(hide = true)]
     Lab(LabArguments),
@@ -137,7 +145,11 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it looks at the host and the machines on it, or only at its own definition.
     pub(crate) fn touches_host(&self) -> bool {
-        !matches!(self, Self::Completions(_) | Self::Man(_) | Self::Plan(_) | Self::Plot(_))
+        match self {
+            Self::Completions(_) | Self::Man(_) | Self::Plan(_) | Self::Plot(_) => false,
+            Self::Payload(options) => matches!(options.command, PayloadCommand::Run(_)),
+            _ => true,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod import;
 pub(crate) mod lab;
 pub(crate) mod lifecycle;
 pub(crate) mod man;
+pub(crate) mod payload;
 pub(crate) mod plan;
 pub(crate) mod plot;
 mod present;

@@ -107,6 +107,13 @@ vmm-test: setup ## The tests of the store, the recorder and machines that record
 vmm-clippy: ## The lints of the same
 	$(CARGO) clippy --locked --package virtmark-timeseries --package virtmark-recorder --all-targets -- -D warnings
 
+.PHONY: payloads
+payloads: build ## Pack the payloads that are shipped
+	@mkdir -p $(RESULTS)/payloads
+	@cd $(RESULTS)/payloads && for payload in $(CURDIR)/payloads/*/; do \
+		$(CURDIR)/$(VIRTMARK) payload pack "$$payload" || exit; \
+	done
+
 .PHONY: lint
 lint: ## Check the format, the lints and the documentation
 	$(CARGO) fmt --all --check

@@ -31,8 +31,12 @@ fi
 
 # What a newcomer did not ask for: only where tests are to run against the real ones.
 if [ -n "${CI:-}" ]; then
+    need fio fio
+    need openssl openssl
     need prometheus prometheus
     need redis-server redis-server
+    need /usr/sbin/sshd openssh-server
+    need sysbench sysbench
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 fi
 

@@ -1,7 +1,7 @@
 //! What a run ran on, taken before it and completed after it.
 
 use virtmark_host::facts::{harness_cost, host_facts, steal_ns};
-use virtmark_model::{Environment, HarnessCost, ProgramFacts};
+use virtmark_model::{Environment, HarnessCost, HypervisorFacts, ProgramFacts};
 
 use crate::platform::Platform;
 
@@ -29,10 +29,15 @@ impl Meter {
 
 /// Everything that is known before the first measurement.
 pub(crate) fn before(platform: &Platform) -> Environment {
+    Environment { image: platform.image_facts.clone(), ..of(platform.hypervisor.facts().clone()) }
+}
+
+/// The same of machines that somebody else made.
+pub(crate) fn of(hypervisor: HypervisorFacts) -> Environment {
     Environment {
         host: host_facts(),
-        hypervisor: platform.hypervisor.facts().clone(),
-        image: platform.image_facts.clone(),
+        hypervisor,
+        image: None,
         virtmark: program(),
         steal_ns: None,
         harness: None,

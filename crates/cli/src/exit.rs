@@ -22,6 +22,7 @@ pub(crate) enum Exit {
     LintErrors,
     /// Of `payload lint` alone.
     LintWarnings,
+    NotReady,
     NothingSucceeded,
     Ok,
     OutOfMemory,
@@ -44,7 +45,7 @@ pub(crate) enum Exit {
 }
 
 /// Code and meaning of every exit, in the order of the codes.
-const TABLE: [(Exit, &str); 28] = [
+const TABLE: [(Exit, &str); 29] = [
     (Exit::Ok, "everything that was asked for was done"),
     (Exit::Unexpected, "something failed that has no code of its own"),
     (Exit::Usage, "the command line does not make sense"),
@@ -72,6 +73,7 @@ const TABLE: [(Exit, &str); 28] = [
     (Exit::StoreUnusable, "the time-series store is damaged, of a newer version, or not a store"),
     (Exit::PushFailed, "the receiver of a push refused it, or did not answer"),
     (Exit::StoreBusy, "another process records into the time-series store"),
+    (Exit::NotReady, "too few machines were ready; the payload was run nowhere"),
     (Exit::Signaled(2), "interrupted (SIGINT); partial results are kept"),
     (Exit::Signaled(15), "terminated (SIGTERM); partial results are kept"),
 ];
@@ -106,6 +108,7 @@ impl Exit {
             Self::StoreUnusable => 28,
             Self::PushFailed => 29,
             Self::StoreBusy => 30,
+            Self::NotReady => 31,
             // Signal numbers are below 65.
             Self::Signaled(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         }
@@ -161,7 +164,7 @@ mod tests {
             codes,
             [
                 0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
-                29, 30, 130, 143
+                29, 30, 31, 130, 143
             ]
         );
     }

@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use virtmark_archive::Error as ArchiveError;
 use virtmark_driver_endpoint::MappingError;
+use virtmark_fleet::auth::AuthError;
 use virtmark_fleet::local::LocalError;
+use virtmark_fleet::map::MapError;
 use virtmark_host::rundir::RunDirError;
 use virtmark_hypervisor::Error as HypervisorError;
 use virtmark_image::ImageError;
@@ -106,6 +108,12 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<LocalError>() {
         return of_local(error);
+    }
+    if let Some(AuthError::Invalid { .. }) = cause.downcast_ref() {
+        return Some(Exit::Usage);
+    }
+    if let Some(MapError::Empty { .. } | MapError::Part { .. }) = cause.downcast_ref() {
+        return Some(Exit::Usage);
     }
     if let Some(error) = cause.downcast_ref::<PackError>() {
         return of_pack(error);

@@ -27,7 +27,7 @@ use args::{Arguments, Command};
 use exit::Exit;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(args::command_line(std::env::args_os()));
     let result = run(arguments);
     let exit = result.unwrap_or_else(|error| {
         failure::tell(&error);
@@ -63,5 +63,6 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Show(options) => commands::show::run(&options, arguments.quiet),
         Command::Sweep(options) => commands::sweep::run(*options, arguments.quiet),
         Command::Tti(options) => commands::tti::run(&options, arguments.quiet),
+        Command::Vmrun(options) => commands::vmrun::run(&options, arguments.quiet),
     }
 }

@@ -189,9 +189,7 @@ fn configuration(
     endpoint: Option<&EndpointArguments>,
     record: Option<&RecordArguments>,
 ) -> Value {
-    let command_line =
-        without_tokens(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()));
-    let mut all = json!({ "command_line": command_line });
+    let mut all = json!({ "command_line": command_line() });
     let record = record.map(recording::configuration).unwrap_or_default();
     let machine = match endpoint.filter(|endpoint| endpoint.endpoint.is_some()) {
         Some(endpoint) => endpoint::configuration(endpoint, machine),
@@ -203,6 +201,11 @@ fn configuration(
         }
     }
     all
+}
+
+/// The program's own command line as it may be kept and shown.
+pub(crate) fn command_line() -> Vec<String> {
+    without_tokens(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
 }
 
 /// A command line as it may be kept and shown.
@@ -238,7 +241,7 @@ fn interrupted_before(stop: &Stop) -> anyhow::Error {
 }
 
 /// Tells runs of one second apart. The standard library seeds its hashers from the system's randomness.
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     std::hash::RandomState::new().build_hasher().finish() as u32
 }
 

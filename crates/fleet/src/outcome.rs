@@ -12,6 +12,9 @@ use crate::map::Machine;
 /// The metric of a payload's run: from its start to the end of its output, as this host saw it.
 pub const RUN_METRIC: &str = "payload_run";
 
+/// The label of such a sample that has the payload's exit code.
+pub const EXIT_CODE_LABEL: &str = "exit_code";
+
 /// A part of the work on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +130,8 @@ impl MachineRun {
             start_ns: time.started_ns.saturating_sub(first_ns),
             duration_ns: time.duration_ns,
         });
+        let mut of_run = labels.clone();
+        of_run.extend(self.exit_code.map(|code| (EXIT_CODE_LABEL.to_owned(), code.to_string())));
         let run = Sample {
             seq,
             metric: RUN_METRIC.into(),
@@ -134,7 +139,7 @@ impl MachineRun {
             started_ns,
             outcome,
             phases: phases.collect(),
-            labels: labels.clone(),
+            labels: of_run,
         };
         let metrics = self.results.metrics.iter().zip(seq + 1..).map(|(metric, seq)| {
             let reading = metric.reading();

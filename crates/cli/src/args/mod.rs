@@ -5,6 +5,7 @@ mod endpoint;
 mod image;
 mod lab;
 mod machine;
+mod names;
 mod pace;
 mod payload;
 mod plan;
@@ -15,6 +16,7 @@ mod scenario;
 mod series;
 mod serve;
 mod sweep;
+mod vmrun;
 
 use std::path::PathBuf;
 
@@ -25,6 +27,7 @@ pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice, RecipeName};
 pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
+pub(crate) use names::command_line;
 pub(crate) use pace::PaceArguments;
 pub(crate) use payload::{
     PayloadArguments, PayloadCommand, PayloadLimits, PayloadLintArguments, PayloadPackArguments,
@@ -46,6 +49,7 @@ pub(crate) use series::{
 };
 pub(crate) use serve::{ServiceArguments, StartChoice};
 pub(crate) use sweep::{LocationChoice, PerRequestChoice, SweepArguments, TargetArguments};
+pub(crate) use vmrun::{LoginArguments, VmrunArguments};
 
 const ABOUT: &str =
     "Measure virtual machines: how long until one answers, and what each part of that time was.";
@@ -71,6 +75,7 @@ Examples:
   virtmark report latest -o report.html        one self-contained page
   virtmark series query STORE cpu_load         what a machine recorded, second by second
   virtmark payload new mine                    a program for many machines, to be packed and linted
+  virtmark vmrun -H machines mine-0.1.tgz      a payload on many machines at once
 
 Environment:
   VIRTMARK_ARCHIVE   file in which runs are kept (or --archive)
@@ -133,6 +138,8 @@ pub(crate) enum Command {
     Plot(PlotArguments),
     /// Make, check and try payloads: programs that are packed to be run on many machines
     Payload(PayloadArguments),
+    /// Run a payload on many machines and bring everything home
+    Vmrun(VmrunArguments),
     /// Keep a machine with KVM inside, on hosts without (docs/lab.md)
     #[command(hide = true)]
     Lab(LabArguments),

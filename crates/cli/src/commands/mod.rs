@@ -22,6 +22,7 @@ pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod sweep;
 pub(crate) mod tti;
+pub(crate) mod vmrun;
 
 use virtmark_host::rundir::clean_leftovers as clean;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use virtmark_fleet::FleetReport;
 use virtmark_model::{Run, Sample};
 use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{ExtraColumn, RunSamples, format, sections, terminal};
@@ -70,6 +71,7 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
             }
             output::json(&report)
         }
+        virtmark_fleet::SCENARIO => super::vmrun::present(&FleetReport::from_samples(run, samples), quiet),
         other => {
             let message = format!(
                 "run {} is of scenario {other:?}, which this virtmark does not know; `virtmark export {}` writes it out",

@@ -47,7 +47,7 @@ pub(crate) struct Shape {
     pub(crate) vcpus: u32,
     pub(crate) memory_bytes: u64,
     /// How many network interfaces it has; snapshots of machines without any need not say so.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) networks: usize,
 }
 
@@ -218,6 +218,10 @@ impl Manifest {
             }),
         }
     }
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn in_words(disks: &[Disk]) -> String {

@@ -20,6 +20,8 @@ pub struct Job {
     pub variables: BTreeMap<String, String>,
     /// Programs that it needs there.
     pub tools: Vec<String>,
+    /// Whether it has files with absolute paths, which are written where they say: tar has to be asked for that.
+    pub absolute_paths: bool,
     /// How many machines must be ready.
     pub need: Need,
     /// How long machines are waited for; without one, each is tried once.

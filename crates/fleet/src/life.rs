@@ -189,7 +189,7 @@ impl Life<'_> {
         file: &str,
     ) -> Result<(), Failure> {
         let job = self.common.job;
-        let unpacking = script::unpack(file, &job.root, &job.tools);
+        let unpacking = script::unpack(file, &job.root, job.absolute_paths, &job.tools);
         self.again(session, attempts, |session, limit| {
             let mut kept = Kept::default();
             let end = session.exec(&unpacking, limit, &mut kept)?;

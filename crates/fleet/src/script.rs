@@ -83,11 +83,12 @@ pub(crate) fn arrived(source: &Source, printed: &[u8]) -> Arrived {
 
 /// Unpacks the file below the root, as the user who is logged in, and removes the file, never what was in it. Then
 /// looks for the programs that the payload needs, where payloads look for them.
-pub(crate) fn unpack(path: &str, root: &str, tools: &[String]) -> String {
+pub(crate) fn unpack(path: &str, root: &str, absolute_paths: bool, tools: &[String]) -> String {
+    let flags = if absolute_paths { "-xozPf" } else { "-xozf" };
     let (path, root) = (quote(path), quote(root));
     let mut script = format!(
         "LC_ALL=C; export LC_ALL; command -v tar >/dev/null || {{ echo 'tar: not found' >&2; exit 127; }}; \
-         tar -xozf {path} -C {root}; status=$?; rm -f {path}; [ $status = 0 ] || exit $status"
+         tar {flags} {path} -C {root}; status=$?; rm -f {path}; [ $status = 0 ] || exit $status"
     );
     let directories = TOOL_DIRECTORIES.join(" ");
     for tool in tools {

@@ -55,6 +55,7 @@ impl Lab {
             root: ROOT.into(),
             variables: BTreeMap::new(),
             tools: Vec::new(),
+            absolute_paths: false,
             need: Need::All,
             ready_time: Some(Duration::from_secs(60)),
             transfer_time: Some(Duration::from_secs(120)),
@@ -468,4 +469,29 @@ fn the_agent_lets_in() {
     agent.kill().unwrap();
     agent.wait().unwrap();
     assert!(runs[0].succeeded, "{}", message(&runs[0]));
+}
+
+/// What the specification allows and discourages: a file outside of the root is written where its path says.
+#[test]
+fn absolute_paths_are_written_where_they_say() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    let outside = lab.path().join("outside/file");
+    let directory = lab.path().join("content");
+    fs::create_dir_all(&directory).unwrap();
+    fs::create_dir_all(outside.parent().unwrap()).unwrap();
+    fs::write(&outside, "x").unwrap();
+    fs::write(directory.join("payload.sh"), "#!/bin/sh\nexit 0\n").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(directory.join("payload.sh"), executable).unwrap();
+    let file = lab.path().join("absolute.tgz");
+    let mut tar = Command::new("tar");
+    tar.arg("-czPf").arg(&file).arg("-C").arg(&directory).arg("payload.sh").arg(&outside);
+    assert!(tar.status().unwrap().success());
+    fs::remove_file(&outside).unwrap();
+    let mut job = lab.job(&file);
+    job.absolute_paths = true;
+    let (runs, _) = lab.run(&map(&servers), &job);
+    assert!(runs[0].succeeded, "{}", message(&runs[0]));
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "x");
 }

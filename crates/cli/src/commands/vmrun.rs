@@ -21,7 +21,7 @@ use virtmark_fleet::{
 use virtmark_host::signals::{self, Interrupt};
 use virtmark_hypervisor::Cancel;
 use virtmark_model::{HypervisorFacts, Run, RunId, RunStatus, Sample};
-use virtmark_payload::{Report, lint_file};
+use virtmark_payload::{Code, Report, lint_file};
 use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{Style, format};
 use virtmark_scenarios::{Plan, Progress as _};
@@ -191,6 +191,7 @@ fn job(options: &VmrunArguments, payload: &Report, map: &HostMap, id: &RunId) ->
         root: options.root.clone(),
         variables: options.parameters.iter().cloned().collect(),
         tools: manifest.tools,
+        absolute_paths: payload.findings.iter().any(|finding| finding.code == Code::OutsideRoot),
         need: options.ready,
         ready_time: Some(options.timeout).filter(|time| !time.is_zero()),
         transfer_time: Some(options.transfer_timeout),

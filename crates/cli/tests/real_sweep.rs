@@ -127,6 +127,10 @@ fn real_machines_that_die_cost_one_run() {
     assert_eq!(rows.len(), 3);
     assert_eq!(rows[1]["details"]["failure"]["class"], "vmm_exited", "{}", rows[1]["details"]);
     assert!(rows[1]["qps"].is_null() && rows[1]["exit_code"].is_null());
+    let summary = std::fs::read_to_string(world.result("_summary.txt")).unwrap();
+    // Lines are broken anywhere.
+    let words = summary.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("ended by itself"), "{summary}");
     assert!(rows[2]["completed"].as_u64().unwrap() > 0, "{}", rows[2]);
     world.assert_clean();
 }

@@ -214,12 +214,20 @@ fn figures(
     })
 }
 
+/// Why a run failed of which the machine or its start is to blame: the first line of what was said.
+fn message(row: &Row) -> Option<&str> {
+    row.details.get("failure")?.get("message")?.as_str()?.lines().next()
+}
+
 fn failed_run(row: &Row) -> FailedRun {
     let why = match (row.timeout_killed, row.exit_code) {
         (Some(true), _) => "was killed: its time limit passed".into(),
         (_, Some(code)) if code > 128 && code < 128 + 65 => format!("failed: ended by signal {}", code - 128),
         (_, Some(code)) if code != 0 => format!("failed: exit code {code}"),
-        _ => "has no throughput".into(),
+        _ => match message(row) {
+            Some(message) => format!("failed: {message}"),
+            None => "has no throughput".into(),
+        },
     };
     FailedRun { run_idx: row.run_idx, why }
 }

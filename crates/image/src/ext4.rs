@@ -208,7 +208,10 @@ mod tests {
             String::from_utf8(output.stdout).unwrap()
         };
         let stat = told("stat /deep/c");
-        assert!(stat.contains("ctime: 0x6553f100:00000000") && stat.contains("mtime: 0x000f4240:00000000"), "{stat}");
+        assert!(
+            stat.contains("ctime: 0x6553f100:00000000") && stat.contains("mtime: 0x000f4240:00000000"),
+            "{stat}"
+        );
         let checked = Command::new("/sbin/e2fsck").args(["-f", "-n"]).arg(&first).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     }

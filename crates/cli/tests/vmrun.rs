@@ -7,8 +7,8 @@ mod machines;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use common::World;
@@ -57,7 +57,7 @@ impl Lab {
         self.text(&payload(self.world.directory.path(), "load", script, b""))
     }
 
-    fn text(&self, path: &PathBuf) -> String {
+    fn text(&self, path: &Path) -> String {
         path.to_str().unwrap().to_owned()
     }
 
@@ -185,36 +185,93 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
     assert!(!lab.world.path("out").exists());
 }
 
+impl Lab {
+    /// The program, to be sent signals.
+    fn start(&self, payload: &str) -> Child {
+        let of = |name: &str| self.text(&self.world.path(name));
+        let (map, auth, output) = (of("map"), of("auth.json"), of("out"));
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_virtmark"));
+        command.args(["vmrun", "-H", &map, "-A", &auth, "-o", &output, "-r", ROOT, "-U", "run-1", payload]);
+        command.envs(self.world.environment()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// Waits until each machine has printed something.
+    fn wait_for_output(&self) {
+        let begun = |server: &Sshd| {
+            let file = self.results("machines").join(&server.name).join("stdout");
+            fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
+        };
+        wait_until("the payloads begin", || self.servers.iter().all(begun));
+    }
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+}
+
+fn ends_interrupted(child: Child) -> Value {
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["status"], "interrupted");
+    report
+}
+
 /// Ctrl-C while payloads run: they are killed, and what they printed is there.
 #[test]
 fn a_stop_keeps_what_came_home() {
     let lab = Lab::new(2);
     let payload = lab.payload("echo 'virtmark: metric early 7 count'; PATH=/bin:/usr/bin; sleep 987");
-    let map = lab.text(&lab.world.path("map"));
-    let auth = lab.text(&lab.world.path("auth.json"));
-    let output = lab.text(&lab.world.path("out"));
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_virtmark"));
-    command.args(["vmrun", "-H", &map, "-A", &auth, "-o", &output, "-r", ROOT, "-U", "run-1", &payload]);
-    command.envs(lab.world.environment()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    let until = Instant::now() + Duration::from_secs(60);
-    let begun = |machine: &str| {
-        let file = lab.results("machines").join(machine).join("stdout");
-        fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
-    };
-    while !(begun("vm-0") && begun("vm-1")) {
-        assert!(Instant::now() < until, "the payloads do not begin");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&report["status"], &report["failed"]), (&json!("interrupted"), &json!(2)));
+    let child = lab.start(&payload);
+    lab.wait_for_output();
+    signal(&child, "-INT");
+    let report = ends_interrupted(child);
+    assert_eq!(report["failed"], 2);
     let early = report["metrics"].as_array().unwrap().iter().find(|metric| metric["metric"] == "early");
     assert_eq!(early.unwrap()["machines"], 2);
     assert_eq!(fs::read_to_string(lab.results("run-1-errors")).unwrap().matches("### vm-").count(), 2);
+}
+
+/// Ctrl-C while a machine is waited for that never comes.
+#[test]
+fn a_stop_ends_the_wait_for_machines() {
+    let lab = Lab::new(1);
+    lab.map(&format!("127.0.0.1:{} down\n", free_port()));
+    let child = lab.start(&lab.payload(SCRIPT));
+    wait_until("the run begins", || lab.results("machines").exists());
+    // The one that answers has to be logged in to, the other is tried again and again.
+    std::thread::sleep(Duration::from_millis(500));
+    signal(&child, "-INT");
+    let report = ends_interrupted(child);
+    assert_eq!(report["machines"].as_array().unwrap().len(), 2);
+    assert!(!lab.servers[0].far_root().join("payload.sh").exists());
+}
+
+/// Whatever ends the program, the payload does not go on by itself.
+#[test]
+fn nothing_runs_on_when_the_program_is_killed() {
+    let lab = Lab::new(1);
+    let payload = lab.payload("PATH=/bin:/usr/bin; sleep 987 & echo $! >$BENCH_ROOT/pid; echo begun; wait");
+    let mut child = lab.start(&payload);
+    lab.wait_for_output();
+    let pid = fs::read_to_string(lab.servers[0].far_root().join("pid")).unwrap();
+    let stat = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    assert!(stat().contains("(sleep)"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("the payload ends", || !stat().contains("(sleep)") || stat().contains(") Z "));
+    // What it printed is there, though nobody was left to sum it up.
+    assert_eq!(fs::read_to_string(lab.results("machines/vm-0/stdout")).unwrap(), "begun\n");
 }
 
 /// The map from standard input, and the program by its other name.

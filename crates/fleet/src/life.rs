@@ -14,6 +14,10 @@ use crate::{Failure, FailureKind, Job, Limit, Stage, StageTime, far, map, outcom
 /// Between two attempts to reach a machine that is starting: from the first to the second, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long the first attempt may take; the next twice as long, up to the limit that a transport has itself. What forwards a port
+/// takes connections before there is anybody behind it, and a long wait for those would pass over the machine's start.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a command that does nothing may take.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// Between an upload that failed and the next: a machine that restarts needs some seconds.
@@ -111,9 +115,12 @@ impl Life<'_> {
     fn wait(&mut self, attempts: &mut u32) -> Result<Option<Box<dyn Session>>, Failure> {
         let common = self.common;
         let limit = Limit::within(common.job.ready_time.or(Some(ANSWER_TIME)), common.cancel);
-        let mut rest = FIRST_PAUSE;
+        let (mut rest, mut patience) = (FIRST_PAUSE, FIRST_PATIENCE);
+        if common.job.ready_time.is_none() {
+            patience = LONGEST_PATIENCE;
+        }
         loop {
-            let failure = match self.reach(&limit) {
+            let failure = match self.reach(&limit.at_most(patience), &limit) {
                 Ok(session) => return Ok(Some(session)),
                 Err(failure) => failure,
             };
@@ -132,12 +139,14 @@ impl Life<'_> {
             common.watch.waiting(self.machine, &failure);
             pause(common.cancel, rest);
             rest = (rest * 2).min(LONGEST_PAUSE);
+            patience = (patience * 2).min(LONGEST_PATIENCE);
             *attempts += 1;
         }
     }
 
-    fn reach(&self, limit: &Limit) -> Result<Box<dyn Session>, Failure> {
-        let mut session = self.common.transport.open(self.machine, limit)?;
+    /// Logs in and has a command answered, each within its limit.
+    fn reach(&self, login: &Limit, limit: &Limit) -> Result<Box<dyn Session>, Failure> {
+        let mut session = self.common.transport.open(self.machine, login)?;
         let mut kept = Kept::default();
         let answered = session.exec(script::ready(), &limit.at_most(ANSWER_TIME), &mut kept)?;
         match answered {
@@ -163,7 +172,9 @@ impl Life<'_> {
         loop {
             let result = match session {
                 Some(session) => act(session.as_mut(), &limit),
-                None => self.reach(&limit).and_then(|fresh| act(session.insert(fresh).as_mut(), &limit)),
+                None => {
+                    self.reach(&limit, &limit).and_then(|fresh| act(session.insert(fresh).as_mut(), &limit))
+                }
             };
             let failure = match result {
                 Ok(value) => return Ok(value),

@@ -495,3 +495,26 @@ fn absolute_paths_are_written_where_they_say() {
     assert!(runs[0].succeeded, "{}", message(&runs[0]));
     assert_eq!(fs::read_to_string(&outside).unwrap(), "x");
 }
+
+/// Something that takes connections and says nothing, as a forwarded port does before its machine has started.
+#[test]
+fn a_silent_port_is_tried_again_until_there_is_somebody() {
+    let lab = Lab::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let job = lab.job(&file);
+    let (runs, _server) = thread::scope(|scope| {
+        let starting = scope.spawn(|| {
+            let silent = listener.accept().unwrap();
+            // The port is free as soon as nobody listens; what was taken stays open and silent.
+            drop(listener);
+            (Sshd::start_on(lab.path(), "vm-0", &lab.key, port), silent)
+        });
+        let (runs, _) = lab.run(&format!("127.0.0.1:{port} vm-0\n"), &job);
+        (runs, starting.join().unwrap())
+    });
+    assert!(runs[0].succeeded, "{}", message(&runs[0]));
+    let ready = runs[0].stage(Stage::Ready).unwrap();
+    assert!(ready.attempts > 1 && ready.duration_ns < 12_000_000_000, "{ready:?}");
+}

@@ -92,7 +92,7 @@ pub fn run(job: &Job, options: &LabOptions, progress: &mut dyn FnMut(&str)) -> R
 }
 
 /// Finds out where KVM works: on this host when a probe guest runs under it, in the lab otherwise. The first time
-/// since this host's boot takes as long as that guest, at most 20 s.
+/// since this host's boot takes as long as that guest, at most 20 s; a minute where it is emulated itself.
 pub fn choose(options: &LabOptions, run_dir: &Arc<RunDir>, progress: &mut dyn FnMut(&str)) -> Result<Choice> {
     if let Some(finding) = probe::node() {
         return Ok(choice(finding));

@@ -194,6 +194,17 @@ fn an_objective_is_kept_by_every_run_or_not_at_all() {
 }
 
 #[test]
+fn what_breaks_an_objective_is_told_in_as_many_digits_as_it_takes() {
+    let told = |slo: &str, error_ratio| {
+        let levels =
+            Levels::new([run(4, 400.0), LevelRun { error_ratio: Some(error_ratio), ..run(8, 800.0) }]);
+        highest_keeping(&levels.unwrap(), &slo.parse().unwrap()).to_string()
+    };
+    assert_eq!(told("errors<0.1%", 1.0 / 300.0), "4 (errors<0.1% is broken at 8: errors is 0.3333%)");
+    assert_eq!(told("errors<0.1%", 0.001_000_01), "4 (errors<0.1% is broken at 8: errors is 0.100001%)");
+}
+
+#[test]
 fn the_recommendation_keeps_the_objective() {
     // 10 ms up to 32 in flight, p99 30 ms; errors from 16 on.
     let levels = Levels::new(DOUBLING.map(|n| LevelRun {

@@ -12,6 +12,7 @@
 
 mod analysis;
 mod assess;
+mod figures;
 mod finding;
 mod kneedle;
 mod levels;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::figures::significant;
 use super::levels::LevelRun;
 
 /// What an objective is about.
@@ -59,8 +60,20 @@ impl Metric {
             Self::Errors => format!("{}%", (value * 1e11).round() / 1e9),
             Self::Qps => format!("{value}"),
             Self::Max | Self::P50 | Self::P90 | Self::P99 => {
-                let (unit, size) = UNITS.into_iter().find(|unit| value >= unit.1).unwrap_or(("ns", 1.0));
+                let (unit, size) = unit_of(value);
                 format!("{}{unit}", value / size)
+            }
+        }
+    }
+
+    /// A value that was observed, with as many digits as people read.
+    pub(super) fn format_observed(self, value: f64) -> String {
+        match self {
+            Self::Errors => format!("{}%", significant(value * 100.0)),
+            Self::Qps => significant(value),
+            Self::Max | Self::P50 | Self::P90 | Self::P99 => {
+                let (unit, size) = unit_of(value);
+                format!("{}{unit}", significant(value / size))
             }
         }
     }
@@ -74,6 +87,11 @@ impl fmt::Display for Metric {
 
 /// Units of latency in nanoseconds, largest first.
 const UNITS: [(&str, f64); 4] = [("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0)];
+
+/// The unit in which a latency is written.
+fn unit_of(ns: f64) -> (&'static str, f64) {
+    UNITS.into_iter().find(|unit| ns >= unit.1).unwrap_or(("ns", 1.0))
+}
 
 /// The side of the limit that keeps an objective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

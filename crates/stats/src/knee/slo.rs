@@ -51,7 +51,11 @@ impl fmt::Display for Breach {
         let metric = objective.metric;
         match observed {
             Some(value) => {
-                write!(f, "{objective} is broken at {concurrency}: {metric} is {}", metric.format(*value))
+                let shown = metric.format_observed(*value);
+                // What rounds to the limit would look as if it were kept.
+                let is_limit = shown == metric.format_observed(objective.limit);
+                let shown = if is_limit { metric.format(*value) } else { shown };
+                write!(f, "{objective} is broken at {concurrency}: {metric} is {shown}")
             }
             None => write!(f, "{objective} cannot be said of {concurrency}: {metric} was not measured"),
         }

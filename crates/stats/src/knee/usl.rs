@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::figures::significant;
 use super::finding::Finding;
 use super::levels::Levels;
 use super::usl_fit::{Observation, fit};
@@ -119,7 +120,8 @@ impl UslFit {
 impl fmt::Display for UslFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Coefficients { lambda, sigma, kappa } = self.coefficients;
-        write!(f, "{}; λ = {lambda:.6}/s, σ = {sigma:.6}, κ = {kappa:.3e}", self.peak)?;
+        let lambda = significant(lambda);
+        write!(f, "{}; λ = {lambda}/s, σ = {sigma:.6}, κ = {kappa:.3e}", self.peak)?;
         match self.r_squared {
             Some(r_squared) => write!(f, ", R² = {r_squared:.4}"),
             None => Ok(()),

@@ -6,6 +6,7 @@ use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
+use super::figures::significant;
 use super::finding::Finding;
 use super::levels::Levels;
 use super::usl::{Coefficients, UslPoint};
@@ -49,7 +50,8 @@ pub struct UslPeak {
 impl fmt::Display for UslPeak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { concurrency, throughput, interval: Interval { low, high, .. }, .. } = self;
-        write!(f, "{concurrency:.1} (95 % interval {low:.1} to {high:.1}), {throughput:.0}/s")
+        let throughput = significant(*throughput);
+        write!(f, "{concurrency:.1} (95 % interval {low:.1} to {high:.1}), {throughput}/s")
     }
 }
 

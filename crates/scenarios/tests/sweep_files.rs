@@ -1,100 +1,25 @@
-//! What a sweep writes: golden files, round trips, refusals by place, files that were cut off, and the summary.
+//! What a sweep writes: golden files, round trips, refusals by place, files that were cut off.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "support/sweep_csv.rs"]
 mod sweep_csv;
+#[path = "support/sweep_rows.rs"]
+mod sweep_rows;
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sweep_csv::{check_any_csv, written};
-use virtmark_scenarios::sweep::{self, Row, Sweep, SweepError, SweepFiles, csv, jsonl, summary};
-use virtmark_stats::knee;
-
-/// The example table of the guide to performance testing in a resource-capped machine, as its tool writes it.
-const GUIDE: &str = include_str!("sweep/guide.csv");
-
-fn started() -> Timestamp {
-    "2026-01-25T12:00:00Z".parse().unwrap()
-}
-
-/// A whole row of a closed loop.
-fn row() -> Row {
-    Row {
-        ts: Some(started()),
-        plan: "concat_plan".into(),
-        vcpus: Some(4),
-        cpu_threads: Some(4),
-        io_threads: Some(8),
-        asynchronous: Some(true),
-        concurrency: Some(16),
-        duration_sec: Some(10.0),
-        run_idx: Some(1),
-        qps: Some(12_500.25),
-        p50_ns: Some(1_200_345),
-        p90_ns: Some(2_000_000),
-        p99_ns: Some(5_000_120),
-        max_ns: Some(9_000_001),
-        ru_maxrss_kib: Some(20_480),
-        exit_code: Some(0),
-        timeout_killed: Some(false),
-        elapsed_sec: Some(10.0),
-        completed: Some(125_002),
-        errors: Some(BTreeMap::new()),
-        ru_maxrss_of: Some("the target's process".into()),
-        ..Row::default()
-    }
-}
-
-/// A run that was killed: nothing of it was measured.
-fn killed() -> Row {
-    Row {
-        ts: Some(started()),
-        plan: "/bin/echo \"a, b\"\nc".into(),
-        concurrency: Some(128),
-        run_idx: Some(2),
-        exit_code: Some(137),
-        timeout_killed: Some(true),
-        ..Row::default()
-    }
-}
-
-/// A run of an open loop, with everything that only JSON has.
-fn open_loop() -> Row {
-    Row {
-        concurrency: None,
-        asynchronous: None,
-        rate: Some(500.0),
-        errors: Some(BTreeMap::from([("refused".into(), 7), ("timeout".into(), 3)])),
-        error_messages: BTreeMap::from([("refused".into(), "connection refused".into())]),
-        dropped: Some(12),
-        late: Some(4),
-        lag_p50_ns: Some(900),
-        lag_p99_ns: Some(45_000),
-        lag_max_ns: Some(2_000_000),
-        platform: Some("qemu 7.2.0, tcg (software emulation)".into()),
-        emulated: Some(true),
-        warnings: vec!["6 virtual CPUs on a host that has 2".into()],
-        histogram: Some("HISTFAAAAB542pNpmSzMwMDAxAABzFCaEUoz2X+AMQBDPwLN".into()),
-        details: Map::from_iter([("generator_cpu_ns".into(), json!(1_234))]),
-        settings: Map::from_iter([("runs".into(), json!(1))]),
-        ..row()
-    }
-}
+use sweep_rows::{GUIDE, killed, open_loop, row, started};
+use virtmark_scenarios::sweep::{self, Row, SweepFiles, csv, jsonl};
 
 fn lines(rows: &[Row]) -> String {
     let mut bytes = Vec::new();
     rows.iter().try_for_each(|row| jsonl::write_row(&mut bytes, row)).unwrap();
     String::from_utf8(bytes).unwrap()
-}
-
-fn summarised(rows: &[Row], slo: Option<&str>) -> String {
-    let options = knee::Options { slo: slo.map(|slo| slo.parse().unwrap()), ..knee::Options::default() };
-    summary::text(&Sweep::from_rows(rows, &options).unwrap())
 }
 
 #[test]
@@ -112,97 +37,6 @@ fn json_lines_have_the_columns_and_more() {
         }
     }
     insta::assert_snapshot!(text);
-}
-
-#[test]
-fn the_guides_own_file_is_read_and_has_its_knee_at_32() {
-    let rows = csv::parse(GUIDE, "guide.csv").unwrap();
-    assert_eq!((rows.len(), rows[4].concurrency, rows[4].p99_ns), (7, Some(32), Some(15_000_000)));
-    assert_eq!((rows[4].p90_ns, rows[4].ru_maxrss_kib, rows[4].errors.as_ref()), (None, None, None));
-    let sweep = Sweep::from_rows(&rows, &knee::Options::default()).unwrap();
-    assert_eq!(sweep.series[0].knee(), Some(32));
-    insta::assert_snapshot!(summarised(&rows, Some("p99<20ms")));
-}
-
-#[test]
-fn the_summary_shows_sizes_repeats_failures_and_warnings() {
-    let mut rows = Vec::new();
-    for (vcpus, most) in [(2, 9_000.0), (4, 17_500.0)] {
-        for (concurrency, share) in [(1, 0.1), (4, 0.4), (16, 0.9), (64, 1.0), (128, 1.01)] {
-            for run_idx in 1..=3 {
-                let p99_ns = 1_000_000 * u64::from(concurrency) + 1_000 * u64::from(run_idx);
-                rows.push(Row {
-                    vcpus: Some(vcpus),
-                    cpu_threads: Some(vcpus),
-                    concurrency: Some(concurrency),
-                    run_idx: Some(run_idx),
-                    qps: Some(most * share * (1.0 + f64::from(run_idx) / 100.0)),
-                    p50_ns: Some(p99_ns / 4),
-                    p90_ns: Some(p99_ns / 2),
-                    p99_ns: Some(p99_ns),
-                    max_ns: Some(p99_ns * 2),
-                    emulated: Some(true),
-                    platform: Some("qemu 7.2.0, tcg".into()),
-                    warnings: vec!["4 virtual CPUs on a host that has 2".into()],
-                    ..row()
-                });
-            }
-        }
-    }
-    let broken = rows.len() - 1;
-    rows[broken] = Row {
-        vcpus: Some(4),
-        cpu_threads: Some(4),
-        plan: "concat_plan".into(),
-        run_idx: Some(3),
-        ..killed()
-    };
-    rows[broken].asynchronous = Some(true);
-    rows[broken].io_threads = Some(8);
-    rows[broken - 1].errors = open_loop().errors;
-    rows[broken - 1].error_messages = open_loop().error_messages;
-    rows[0].completed = Some(99);
-    insta::assert_snapshot!(summarised(&rows, Some("p99<20ms,errors<0.1%")));
-}
-
-#[test]
-fn the_summary_of_an_open_loop_speaks_of_rates() {
-    let levels =
-        [(100.0, 100.0, 1), (200.0, 200.0, 1), (400.0, 399.0, 2), (800.0, 610.0, 900), (1600.0, 612.0, 2500)];
-    let rows = levels.map(|(rate, qps, p99_ms)| Row {
-        rate: Some(rate),
-        qps: Some(qps),
-        p50_ns: Some(p99_ms * 100_000),
-        p90_ns: Some(p99_ms * 500_000),
-        p99_ns: Some(p99_ms * 1_000_000),
-        max_ns: Some(p99_ms * 2_000_000),
-        emulated: None,
-        platform: None,
-        warnings: vec![],
-        ..open_loop()
-    });
-    insta::assert_snapshot!(summarised(&rows, None));
-}
-
-#[test]
-fn nothing_is_said_of_a_sweep_in_which_every_run_failed_but_why() {
-    let text = summarised(&[killed()], None);
-    assert!(
-        text.contains("no run succeeded") && text.contains("run 2 was killed: its time limit passed"),
-        "{text}"
-    );
-}
-
-#[test]
-fn an_objective_about_what_was_not_measured_is_refused() {
-    let rows = csv::parse(GUIDE, "guide.csv").unwrap();
-    let options = knee::Options { slo: Some("p90<20ms".parse().unwrap()), ..knee::Options::default() };
-    let error = Sweep::from_rows(&rows, &options).unwrap_err();
-    assert_eq!(error.to_string(), "the objective is about p90, which run 1 (concat_plan) did not measure");
-    assert!(matches!(Sweep::from_rows(&[], &knee::Options::default()), Err(SweepError::Empty)));
-    let error =
-        Sweep::from_rows(&[Row { concurrency: None, ..row() }], &knee::Options::default()).unwrap_err();
-    assert!(error.to_string().contains("neither a concurrency nor a rate"), "{error}");
 }
 
 #[test]
@@ -246,7 +80,7 @@ fn csv_is_refused_by_line_and_column() {
         ("a,b\n".into(), "line 1: the header lacks the columns ts, plan, vcpus,"),
         (format!("{}\n", header.replace(",qps", "")), "line 1: the header lacks the column qps"),
         (format!("{header},qps\n"), "line 1, column 18 (qps): there is a column of this name already"),
-        (format!("{header}\n1,2\n"), "line 2: it has 2 cells, and the header has 17"),
+        (format!("{header}\n1,2\n"), "line 2: the header has 17 cells, and this row 2"),
         (
             format!("{header}\n\n,p,4,4,4,1,x,10,1,1,,,,,,0,0\n"),
             "line 3, column 7 (concurrency): \"x\" is not a whole number",

@@ -94,7 +94,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Row>, ReadError> {
     for record in records {
         let record = record?;
         if record.fields.len() != width {
-            let found = format!("it has {} cells, and the header has {width}", record.fields.len());
+            let found = format!("the header has {width} cells, and this row {}", record.fields.len());
             return Err(refused(Place::line(record.line), found));
         }
         rows.push(row(&record, &positions).map_err(|(place, problem)| refused(place, problem))?);

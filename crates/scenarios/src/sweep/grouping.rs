@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use virtmark_stats::knee::{self, Analysis, Finding, Latency, LevelRun, Levels, Metric, Slo};
 
-use super::levels::{FailedRun, LevelFigures, Series, SeriesKey, Spread, SweepError};
+use super::levels::{FailedRun, GeneratorCost, LevelFigures, Series, SeriesKey, Spread, SweepError};
 use super::row::Row;
+
+/// Of an open loop, the share of the requests due that have to be answered; what is under way at the end is not yet.
+const KEPT_UP: f64 = 0.95;
 
 pub(super) fn level_of(row: &Row) -> Option<f64> {
     row.rate.or(row.concurrency.map(f64::from))
@@ -150,8 +153,12 @@ fn analyse(key: &SeriesKey, rows: &[&Row], options: &knee::Options) -> Result<Fi
     if runs.is_empty() {
         return none("no run succeeded");
     }
-    let mut analysis = knee::analyse(&Levels::new(runs)?, options);
+    let levels = Levels::new(runs)?;
+    let mut analysis = knee::analyse(&levels, options);
     if key.open_loop {
+        if let Some(reason) = analysis.rule.reason().and_then(|_| overrun(&levels)) {
+            analysis.rule = Finding::NoneInRange { reason };
+        }
         let reason = || "the law is about requests in flight, and an open loop sets a rate".to_owned();
         analysis.usl = Finding::NoneInRange { reason: reason() };
         let by_law = |found: &knee::Recommendation| found.method == knee::Method::UslPeak;
@@ -160,6 +167,21 @@ fn analyse(key: &SeriesKey, rows: &[&Row], options: &knee::Options) -> Result<Fi
         }
     }
     Ok(Finding::Found(analysis))
+}
+
+/// Where the rule finds nothing because the step to the highest rate is too wide: that rate is beyond what the target
+/// can do, and the one before it is not.
+fn overrun(levels: &Levels) -> Option<String> {
+    let keeps_up = |level: &knee::Level| level.throughput() >= KEPT_UP * f64::from(level.concurrency());
+    let [.., before, last] = levels.as_slice() else { return None };
+    (keeps_up(before) && !keeps_up(last)).then(|| {
+        format!(
+            "the rate of {} is kept up with, and of {}, the highest, {:.0} are answered; measure rates between them",
+            before.concurrency(),
+            last.concurrency(),
+            last.throughput()
+        )
+    })
 }
 
 fn figures(
@@ -198,6 +220,7 @@ fn figures(
         assessment,
         runs: counted.len(),
         failed: rows.iter().filter(|row| !row.counts()).map(|row| failed_run(row)).collect(),
+        idle: counted.iter().filter_map(|row| idle_run(row)).collect(),
         qps: spread(|row| row.qps)?,
         p50_ns: spread(|row| row.p50_ns.map(|ns| ns as f64))?,
         p90_ns: spread(|row| row.p90_ns.map(|ns| ns as f64))?,
@@ -211,10 +234,24 @@ fn figures(
         late: sum(|row| row.late),
         lag_p99_ns: counted.iter().filter_map(|row| row.lag_p99_ns).max(),
         ru_maxrss_kib: rows.iter().filter_map(|row| row.ru_maxrss_kib).max(),
+        generator: counted
+            .iter()
+            .filter_map(|row| generator_cost(row))
+            .max_by(|a, b| a.ns().total_cmp(&b.ns())),
     })
 }
 
-/// Why a run failed of which the machine or its start is to blame: the first line of what was said.
+/// A plan runs within the generator, so its CPU time is not told apart: there, what an empty call takes was measured.
+fn generator_cost(row: &Row) -> Option<GeneratorCost> {
+    let detail = |name| row.details.get(name)?.as_f64();
+    if let Some(ns) = detail("overhead_ns_per_call") {
+        return Some(GeneratorCost::EmptyCall(ns));
+    }
+    let requests = row.completed? + row.failed()?;
+    (requests > 0).then_some(GeneratorCost::Cpu(detail("generator_cpu_ns")? / requests as f64))
+}
+
+/// The first line of what was said of a run without a success.
 fn message(row: &Row) -> Option<&str> {
     row.details.get("failure")?.get("message")?.as_str()?.lines().next()
 }
@@ -222,12 +259,27 @@ fn message(row: &Row) -> Option<&str> {
 fn failed_run(row: &Row) -> FailedRun {
     let why = match (row.timeout_killed, row.exit_code) {
         (Some(true), _) => "was killed: its time limit passed".into(),
-        (_, Some(code)) if code > 128 && code < 128 + 65 => format!("failed: ended by signal {}", code - 128),
-        (_, Some(code)) if code != 0 => format!("failed: exit code {code}"),
+        (_, Some(code)) if code > 128 && code < 128 + 65 => {
+            explained(format!("failed: ended by signal {}", code - 128), row)
+        }
+        (_, Some(code)) if code != 0 => explained(format!("failed: exit code {code}"), row),
         _ => match message(row) {
             Some(message) => format!("failed: {message}"),
             None => "has no throughput".into(),
         },
     };
     FailedRun { run_idx: row.run_idx, why }
+}
+
+fn explained(how: String, row: &Row) -> String {
+    message(row).map_or_else(|| how.clone(), |message| format!("{how}: {message}"))
+}
+
+/// A run of which nothing else says why it has a throughput of 0.
+fn idle_run(row: &Row) -> Option<FailedRun> {
+    let is_idle = row.completed == Some(0) && row.failed() == Some(0);
+    is_idle.then(|| {
+        let why = message(row).unwrap_or("no request ended").to_owned();
+        FailedRun { run_idx: row.run_idx, why: format!("has a throughput of 0: {why}") }
+    })
 }

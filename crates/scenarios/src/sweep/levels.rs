@@ -88,6 +88,8 @@ pub struct LevelFigures {
     pub runs: usize,
     /// Runs that failed or were killed; they enter no figure.
     pub failed: Vec<FailedRun>,
+    /// Runs that count, with a throughput of 0, although no request failed: none ended.
+    pub idle: Vec<FailedRun>,
     /// Requests that succeeded, per second.
     pub qps: Option<Spread>,
     /// Latency percentiles, nanoseconds.
@@ -114,6 +116,17 @@ pub struct LevelFigures {
     pub lag_p99_ns: Option<u64>,
     /// Highest resident memory of its runs, KiB.
     pub ru_maxrss_kib: Option<u64>,
+    /// What the load generator itself cost for each request in its worst run.
+    pub generator: Option<GeneratorCost>,
+}
+
+/// What the load generator itself costs, nanoseconds for each request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum GeneratorCost {
+    /// Its CPU time, with that of sockets and of starting processes.
+    Cpu(f64),
+    /// The time of a call that does nothing.
+    EmptyCall(f64),
 }
 
 /// A figure over the repeats of a level: each was observed.
@@ -268,6 +281,15 @@ impl SeriesKey {
     /// What levels are called.
     pub fn level_name(&self) -> &'static str {
         if self.open_loop { "rate" } else { "concurrency" }
+    }
+}
+
+impl GeneratorCost {
+    /// Nanoseconds for each request.
+    pub fn ns(self) -> f64 {
+        match self {
+            Self::Cpu(ns) | Self::EmptyCall(ns) => ns,
+        }
     }
 }
 

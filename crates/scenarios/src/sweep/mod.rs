@@ -24,6 +24,7 @@ mod limits;
 mod live;
 mod micros;
 mod plan;
+mod prose;
 mod read_error;
 pub mod redis;
 mod report;

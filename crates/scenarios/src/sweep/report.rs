@@ -88,10 +88,10 @@ impl Time {
         Self { total_ns, boot_ns, measure_ns, warmup_ns, own_ns }
     }
 
-    /// How much longer it all took than its boots, warm-ups and measurements.
+    /// How much longer it all took than its boots, warm-ups and measurements; none when nothing was measured.
     pub fn overhead_ratio(&self) -> Option<f64> {
         let wanted_ns = self.boot_ns + self.measure_ns + self.warmup_ns;
-        (wanted_ns > 0).then(|| self.own_ns as f64 / wanted_ns as f64)
+        (self.measure_ns > 0).then(|| self.own_ns as f64 / wanted_ns as f64)
     }
 }
 

@@ -145,7 +145,8 @@ impl RunResult {
             self.detail("oldest_cut_off_ns", measured.oldest_cut_off_ns);
         }
         if measured.stuck > 0 {
-            self.warn(format!("{} requests could not be ended when the time was up", measured.stuck));
+            let requests = if measured.stuck == 1 { "request" } else { "requests" };
+            self.warn(format!("{} {requests} could not be ended when the time was up", measured.stuck));
         }
         if !measured.warmup.is_whole {
             let done = measured.warmup.completed + measured.warmup.failed;

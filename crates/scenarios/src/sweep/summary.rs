@@ -5,10 +5,8 @@ use std::fmt::Write;
 use virtmark_stats::knee::{Analysis, Finding, Recommendation};
 
 use super::grouping::scheduler;
-use super::levels::{LevelFigures, Series, Spread, Sweep};
-
-/// Lines of prose are broken before this many characters.
-const WIDTH: usize = 100;
+use super::levels::{GeneratorCost, LevelFigures, Series, Spread, Sweep};
+use super::prose::{characters, number, paragraph, percent, plural};
 
 /// Said where processors are emulated.
 const EMULATION: &str = "Software emulation (TCG), or KVM nested in it: compare levels and runs on this host only, not with \
@@ -145,8 +143,9 @@ fn columns(series: &Series) -> Vec<Column> {
         any(|level| level.max_ns.is_some()),
         Box::new(|level| spread(level.max_ns, 1e3, false)),
     );
+    // What was never sent was not served either: both break an objective about errors.
     column(
-        "Errors",
+        if series.key.open_loop { "Errors, dropped" } else { "Errors" },
         any(|level| level.error_ratio.is_some()),
         Box::new(|level| level.error_ratio.map_or_else(absent, percent)),
     );
@@ -190,7 +189,9 @@ fn notes(text: &mut String, series: &Series) {
     if series.levels.iter().any(|level| level.p99_of_few) {
         paragraph(text, "", "* Fewer than 100 requests: too few for a p99.");
     }
-    if series.levels.iter().all(|level| level.error_ratio.is_none()) {
+    let has_success = |level: &LevelFigures| level.qps.is_some_and(|qps| qps.high > 0.0);
+    if series.levels.iter().any(has_success) && series.levels.iter().all(|level| level.error_ratio.is_none())
+    {
         paragraph(text, "", "Failed requests were not counted.");
     }
     if series.key.open_loop {
@@ -201,6 +202,25 @@ fn notes(text: &mut String, series: &Series) {
              part of them.",
         );
     }
+    cost(text, series);
+}
+
+/// What generating the load took, which the target could not have.
+fn cost(text: &mut String, series: &Series) {
+    let costs = series.levels.iter().filter_map(|level| level.generator);
+    let Some(worst) = costs.max_by(|a, b| a.ns().total_cmp(&b.ns())) else { return };
+    let us = number(worst.ns() / 1e3);
+    let said = match worst {
+        GeneratorCost::Cpu(_) => {
+            format!("The load generator itself took up to {us} us of CPU time a request.")
+        }
+        GeneratorCost::EmptyCall(_) => {
+            format!(
+                "The load generator itself took up to {us} us a request: the time of a call that does nothing."
+            )
+        }
+    };
+    paragraph(text, "", &said);
 }
 
 /// What each method says, and where to run.
@@ -248,6 +268,14 @@ fn failures(text: &mut String, series: &Series) {
     for level in &series.levels {
         for failed in &level.failed {
             paragraph(text, &format!("  {name} {}: ", number(level.level)), &failed.to_string());
+        }
+    }
+    if series.levels.iter().any(|level| !level.idle.is_empty()) {
+        text.push_str("\nRuns in which no request ended\n");
+    }
+    for level in &series.levels {
+        for idle in &level.idle {
+            paragraph(text, &format!("  {name} {}: ", number(level.level)), &idle.to_string());
         }
     }
     if series.levels.iter().any(|level| !level.errors.is_empty()) {
@@ -304,34 +332,6 @@ fn warnings(text: &mut String, sweep: &Sweep) {
     }
 }
 
-/// A paragraph with a prefix, broken between words; further lines are indented by the prefix.
-fn paragraph(text: &mut String, prefix: &str, said: &str) {
-    let indent = " ".repeat(characters(prefix));
-    let mut line = prefix.to_owned();
-    let mut empty = true;
-    // What belongs together is not broken.
-    let said = said.replace(" = ", TIED_EQUALS).replace(" %", TIED_PERCENT);
-    for word in said.split([' ', '\n']).filter(|word| !word.is_empty()) {
-        let word = &word.replace('\u{a0}', " ");
-        if !empty && characters(&line) + 1 + characters(word) > WIDTH {
-            text.push_str(line.trim_end());
-            text.push('\n');
-            line.clone_from(&indent);
-            empty = true;
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        empty = false;
-    }
-    text.push_str(line.trim_end());
-    text.push('\n');
-}
-
-const TIED_EQUALS: &str = "\u{a0}=\u{a0}";
-const TIED_PERCENT: &str = "\u{a0}%";
-
 fn spread(spread: Option<Spread>, size: f64, with_range: bool) -> String {
     let Some(Spread { median, low, high }) = spread else { return absent() };
     let at = |value: f64| number(value / size);
@@ -340,41 +340,4 @@ fn spread(spread: Option<Spread>, size: f64, with_range: bool) -> String {
 
 fn absent() -> String {
     "-".into()
-}
-
-fn percent(share: f64) -> String {
-    match share * 100.0 {
-        0.0 => "0 %".into(),
-        // What is there but rounds to nothing.
-        percent if percent < 0.005 => "<0.01 %".into(),
-        percent => format!("{percent:.2} %"),
-    }
-}
-
-/// Whole from 100 on, with commas; three digits below.
-fn number(value: f64) -> String {
-    let decimals = match value.abs() {
-        _ if value.fract() == 0.0 => 0,
-        size if size >= 99.95 => 0,
-        size if size >= 9.995 => 1,
-        _ => 2,
-    };
-    let digits = format!("{value:.decimals$}");
-    let (whole, part) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
-    let mut grouped = String::new();
-    for (position, digit) in whole.chars().enumerate() {
-        if position > 0 && (whole.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped + part
-}
-
-fn plural(count: usize, of: &str) -> String {
-    format!("{} {of}{}", number(count as f64), if count == 1 { "" } else { "s" })
-}
-
-fn characters(text: &str) -> usize {
-    text.chars().count()
 }

@@ -41,7 +41,9 @@ fn a_sweep_leaves_rows_a_summary_pictures_and_a_run() {
         assert_eq!(row["settings"]["vcpus"], serde_json::json!([1]));
     }
     let summary = fs::read_to_string(world.result("_summary.txt")).unwrap();
-    assert!(summary.contains("Assessment") && summary.contains("Knee"), "{summary}");
+    for words in ["Assessment", "Knee", "The load generator itself took up to", "us a request"] {
+        assert!(summary.contains(words), "{words}: {summary}");
+    }
     let mut left = fs::read_dir(world.results()).unwrap().map(|entry| entry.unwrap().path());
     let plots = left.find(|path| path.is_dir()).unwrap();
     for name in ["qps_vs_concurrency.png", "latency_vs_concurrency.png", "qps_vs_p99.png", "knee_summary.txt"]
@@ -99,9 +101,11 @@ fn guard_rails_hold_until_they_are_taken_away() {
         assert.stderr(contains(words).and(contains("--unsafe-limits")));
     }
     assert!(!world.results().exists() && !world.archive().exists(), "nothing was begun");
-    let beyond = ["--cpu-threads", "2", "--warmup", "200", "--concurrency", "1", "--unsafe-limits"];
+    let beyond =
+        ["--cpu-threads", "2", "--warmup", "200", "--concurrency", "1", "--async", "0", "--unsafe-limits"];
     world.sweep(&[&NATIVE[..5], &["--duration", "0.2"], &beyond].concat()).assert().success();
     assert_eq!(world.rows()[0]["settings"]["unsafe_limits"], true);
+    assert_eq!(world.rows()[0]["async"], 0);
     world
         .sweep(&["sweep", "--duration", "10", "--timeout", "10"])
         .assert()
@@ -129,6 +133,7 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
         (&["--cmd", "true", "--in", "native", "--upload", "/bin/sh=/bin/mine"], "would write to this host"),
         (&["--rate", "5", "--concurrency", "1,2"], "give one number"),
         (&["--concurrency", "1,1"], "twice"),
+        (&["--vcpus", "256"], "\"256\" is not a whole number from 1 to 255"),
         (&["--slo", "fast"], "fast"),
     ] {
         let assert = world.sweep(&[&["sweep"], arguments].concat()).assert().code(2);
@@ -175,6 +180,9 @@ fn an_interrupted_sweep_keeps_what_is_done_and_is_gone_on_with() {
     assert!((2..9).contains(&before.len()), "{} rows", before.len());
     assert_eq!(report(&output.stdout)["rows"].as_array().unwrap().len(), before.len());
     assert!(world.result("_summary.txt").is_file());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let go_on = format!("{} of 9 runs are done; go on: virtmark sweep --resume ", before.len());
+    assert!(said.contains(&go_on), "{said}");
     world.assert_clean();
 
     let file = world.result(".jsonl");

@@ -69,7 +69,7 @@ pub(crate) struct TargetArguments {
     /// Run independent nodes of a plan at the same time, or with 0 one after the other [default: 1]
     #[arg(
         long = "async", env = "ASYNC", value_name = "0|1", num_args = 0..=1, default_missing_value = "1",
-        require_equals = true, value_parser = flag
+        value_parser = flag
     )]
     pub(crate) is_async: Option<bool>,
 
@@ -294,13 +294,12 @@ impl FromStr for Vcpus {
     }
 }
 
-fn list<T: FromStr + PartialEq + Clone>(text: &str) -> Result<List<T>, String> {
+fn list<T: Listed>(text: &str) -> Result<List<T>, String> {
     let words = text.split([',', ' ']).filter(|word| !word.is_empty());
     let mut values: Vec<T> = Vec::new();
     for word in words {
-        let value = word
-            .parse()
-            .map_err(|_| format!("{word:?} is not one of a list of numbers above 0, such as 1,2,4"))?;
+        let value =
+            word.parse().map_err(|_| format!("{word:?} is not {}, in a list such as 1,2,4", T::WHAT))?;
         if values.contains(&value) {
             return Err(format!("{word} is there twice; repeats are asked for with --runs"));
         }
@@ -311,6 +310,24 @@ fn list<T: FromStr + PartialEq + Clone>(text: &str) -> Result<List<T>, String> {
     } else {
         Ok(List(values))
     }
+}
+
+/// What stands in a list.
+trait Listed: FromStr + PartialEq + Clone {
+    /// What one of them is.
+    const WHAT: &str;
+}
+
+impl Listed for NonZeroU32 {
+    const WHAT: &str = "a whole number above 0";
+}
+
+impl Listed for Rate {
+    const WHAT: &str = "a number above 0 and up to 1e9";
+}
+
+impl Listed for Vcpus {
+    const WHAT: &str = "a whole number from 1 to 255";
 }
 
 /// A time as everywhere, or a number of seconds, as the variables have it.

@@ -21,6 +21,8 @@ pub(super) struct Results {
     files: SweepFiles,
     rows: Vec<Row>,
     knee: knee::Options,
+    /// Runs of the whole sweep.
+    planned: usize,
     is_new: bool,
 }
 
@@ -33,12 +35,18 @@ impl Results {
     /// Makes the files: what cannot be written is known before anything is measured.
     pub(super) fn create(directory: &Path, plan: &SweepPlan) -> anyhow::Result<Self> {
         let files = SweepFiles::create(directory, Timestamp::now()).map_err(Error::from)?;
-        Ok(Self { files, rows: Vec::new(), knee: knee_options(plan), is_new: true })
+        Ok(Self {
+            files,
+            rows: Vec::new(),
+            knee: knee_options(plan),
+            planned: plan.steps().len(),
+            is_new: true,
+        })
     }
 
     /// Goes on with files that have rows.
     pub(super) fn resume(files: SweepFiles, rows: Vec<Row>, plan: &SweepPlan) -> Self {
-        Self { files, rows, knee: knee_options(plan), is_new: false }
+        Self { files, rows, knee: knee_options(plan), planned: plan.steps().len(), is_new: false }
     }
 
     /// The table.
@@ -78,6 +86,13 @@ impl Results {
             let pictures =
                 if drawn.is_ok() { format!(", pictures in {}", directory.display()) } else { String::new() };
             output::people(&format!("files: {}{pictures}\n", names.join(", ")));
+            if self.rows.len() < self.planned {
+                let (done, planned, jsonl) = (self.rows.len(), self.planned, self.files.jsonl_path());
+                output::people(&format!(
+                    "{done} of {planned} runs are done; go on: virtmark sweep --resume {}\n",
+                    jsonl.display()
+                ));
+            }
         }
         Ok(drawn.map(drop)?)
     }

@@ -344,7 +344,12 @@ impl Images for OneImage {
             return Err(virtmark_sandbox::Error::ImageUnknown { image, known });
         }
         let facts = ImageFacts { id: "1".into(), name: "tiny".into(), ..ImageFacts::default() };
-        Ok(BootImage { kernel: "/nowhere/kernel".into(), initramfs: "/nowhere/initramfs".into(), root: None, facts })
+        Ok(BootImage {
+            kernel: "/nowhere/kernel".into(),
+            initramfs: "/nowhere/initramfs".into(),
+            root: None,
+            facts,
+        })
     }
 
     fn names(&self) -> Vec<String> {

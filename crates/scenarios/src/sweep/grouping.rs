@@ -234,10 +234,7 @@ fn figures(
         late: sum(|row| row.late),
         lag_p99_ns: counted.iter().filter_map(|row| row.lag_p99_ns).max(),
         ru_maxrss_kib: rows.iter().filter_map(|row| row.ru_maxrss_kib).max(),
-        generator: counted
-            .iter()
-            .filter_map(|row| generator_cost(row))
-            .max_by(|a, b| a.ns().total_cmp(&b.ns())),
+        generator: counted.iter().filter_map(|row| generator_cost(row)).reduce(GeneratorCost::max),
     })
 }
 
@@ -247,8 +244,8 @@ fn generator_cost(row: &Row) -> Option<GeneratorCost> {
     if let Some(ns) = detail("overhead_ns_per_call") {
         return Some(GeneratorCost::EmptyCall(ns));
     }
-    let requests = row.completed? + row.failed()?;
-    (requests > 0).then_some(GeneratorCost::Cpu(detail("generator_cpu_ns")? / requests as f64))
+    let elapsed_sec = row.elapsed_sec.filter(|seconds| *seconds > 0.0)?;
+    Some(GeneratorCost::Cpus(detail("generator_cpu_ns")? / 1e9 / elapsed_sec))
 }
 
 /// The first line of what was said of a run without a success.

@@ -116,16 +116,16 @@ pub struct LevelFigures {
     pub lag_p99_ns: Option<u64>,
     /// Highest resident memory of its runs, KiB.
     pub ru_maxrss_kib: Option<u64>,
-    /// What the load generator itself cost for each request in its worst run.
+    /// What the load generator itself cost in its worst run.
     pub generator: Option<GeneratorCost>,
 }
 
-/// What the load generator itself costs, nanoseconds for each request.
+/// What the load generator itself costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum GeneratorCost {
-    /// Its CPU time, with that of sockets and of starting processes.
-    Cpu(f64),
-    /// The time of a call that does nothing.
+    /// Its CPU time over the time that was measured: 0.5 is half a CPU.
+    Cpus(f64),
+    /// The time of a call that does nothing, nanoseconds.
     EmptyCall(f64),
 }
 
@@ -285,11 +285,12 @@ impl SeriesKey {
 }
 
 impl GeneratorCost {
-    /// Nanoseconds for each request.
-    pub fn ns(self) -> f64 {
-        match self {
-            Self::Cpu(ns) | Self::EmptyCall(ns) => ns,
-        }
+    /// The dearer of two of one kind.
+    pub(super) fn max(self, other: Self) -> Self {
+        let value = |cost| match cost {
+            Self::Cpus(value) | Self::EmptyCall(value) => value,
+        };
+        if value(other) > value(self) { other } else { self }
     }
 }
 

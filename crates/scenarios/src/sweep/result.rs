@@ -149,8 +149,8 @@ impl RunResult {
             self.warn(format!("{} {requests} could not be ended when the time was up", measured.stuck));
         }
         if !measured.warmup.is_whole {
-            let done = measured.warmup.completed + measured.warmup.failed;
-            self.warn(format!("the warm-up ended after {done} requests, as long as the run itself"));
+            self.detail("warmup_requests", measured.warmup.completed + measured.warmup.failed);
+            self.warn("the warm-up was cut short: it takes no longer than the run itself");
         }
         let thin: Vec<&str> = PERCENTILES
             .iter()
@@ -183,7 +183,7 @@ impl RunResult {
                 let under_way = measured.cut_off;
                 self.fail(
                     FailureClass::Timeout,
-                    format!("no request ended; {under_way} were under way, the oldest for {oldest:?}"),
+                    format!("no request ended; {under_way} were under way, the oldest for {oldest:.1?}"),
                 );
             }
         }
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!((class, message.contains("refused")), (FailureClass::Other, true));
         let (class, message) = result_of(json!({}), 4);
         assert_eq!(class, FailureClass::Timeout);
-        assert!(message.contains("4 were under way, the oldest for 400ms"), "{message}");
+        assert!(message.contains("4 were under way, the oldest for 400.0ms"), "{message}");
     }
 
     #[test]

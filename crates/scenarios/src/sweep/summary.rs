@@ -208,17 +208,15 @@ fn notes(text: &mut String, series: &Series) {
 /// What generating the load took, which the target could not have.
 fn cost(text: &mut String, series: &Series) {
     let costs = series.levels.iter().filter_map(|level| level.generator);
-    let Some(worst) = costs.max_by(|a, b| a.ns().total_cmp(&b.ns())) else { return };
-    let us = number(worst.ns() / 1e3);
-    let said = match worst {
-        GeneratorCost::Cpu(_) => {
-            format!("The load generator itself took up to {us} us of CPU time a request.")
+    let said = match costs.reduce(GeneratorCost::max) {
+        None => return,
+        Some(GeneratorCost::Cpus(cpus)) => {
+            format!("The load generator itself took up to {} of one CPU.", percent(cpus))
         }
-        GeneratorCost::EmptyCall(_) => {
-            format!(
-                "The load generator itself took up to {us} us a request: the time of a call that does nothing."
-            )
-        }
+        Some(GeneratorCost::EmptyCall(ns)) => format!(
+            "The load generator itself took up to {} us a request: the time of a call that does nothing.",
+            number(ns / 1e3)
+        ),
     };
     paragraph(text, "", &said);
 }

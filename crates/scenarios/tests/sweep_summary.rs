@@ -126,8 +126,9 @@ fn a_run_that_ended_badly_says_how_and_why_and_one_in_which_nothing_ended_too() 
 #[test]
 fn what_the_generator_costs_is_told_by_its_worst_run() {
     let with = |name: &str, values: [f64; 2]| {
-        let rows = values.map(|value| Row {
-            concurrency: Some((value / 10.0) as u32),
+        let rows = [(1, values[0]), (2, values[1])].map(|(concurrency, value)| Row {
+            concurrency: Some(concurrency),
+            elapsed_sec: Some(10.0),
             completed: Some(1000),
             errors: Some(BTreeMap::new()),
             details: Map::from_iter([(name.to_owned(), json!(value))]),

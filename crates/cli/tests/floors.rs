@@ -7,7 +7,7 @@ use cargo_metadata::MetadataCommand;
 
 /// Every crate of the workspace with its floor; a room may be on the plan before it is built. Floor 2 has storeys: the
 /// traits, the agent that drivers carry, the drivers.
-const FLOORS: [(&str, &str); 25] = [
+const FLOORS: [(&str, &str); 26] = [
     ("virtmark-stats", "0"),
     ("virtmark-model", "0"),
     ("virtmark-protocol", "0"),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, &str); 25] = [
     ("virtmark-archive", "1"),
     ("virtmark-payload", "1"),
     ("virtmark-plan", "1"),
+    ("virtmark-suite", "1"),
     ("virtmark-timeseries", "1"),
     ("virtmark-hypervisor", "2a"),
     ("virtmark-guest-build", "2a"),

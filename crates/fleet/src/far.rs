@@ -9,7 +9,9 @@ use crate::{Failure, FailureKind, Source};
 pub(crate) fn explain(kind: FailureKind, attempted: &str, words: &str) -> Failure {
     let lower = words.to_ascii_lowercase();
     let has = |text: &str| lower.contains(text);
-    let (kind, remedy) = if has("no space left") || has("disk quota exceeded") {
+    // GNU tar tells a write that came to a full disk in the middle by its size only.
+    let is_full = has("no space left") || has("disk quota exceeded") || has("wrote only");
+    let (kind, remedy) = if is_full {
         (FailureKind::DiskFull, "; free some space there, or choose another place with --root")
     } else if has("permission denied") || has("read-only file system") || has("operation not permitted") {
         (kind, "; choose a place that the account may write to with --root, or another account")
@@ -55,11 +57,25 @@ pub(crate) fn local(error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Kept;
+
+    #[test]
+    fn the_cause_is_before_the_farewell() {
+        let told = |lines: &str| Kept { stderr: lines.into(), ..Kept::default() }.last_words();
+        let full =
+            "tar: a: Wrote only 1 of 9 bytes\ntar: Exiting with failure status due to previous errors\n";
+        assert_eq!(told(full).as_deref(), Some("tar: a: Wrote only 1 of 9 bytes"));
+        let alone = "tar: Error is not recoverable: exiting now\n\n";
+        assert_eq!(told(alone).as_deref(), Some("tar: Error is not recoverable: exiting now"));
+        assert_eq!(told("first\nlast\n").as_deref(), Some("last"));
+        assert_eq!(told("\n"), None);
+    }
 
     #[test]
     fn causes_are_told_apart() {
         for (words, kind) in [
             ("cat: write error: No space left on device", FailureKind::DiskFull),
+            ("tar: ballast: Wrote only 2560 of 10240 bytes", FailureKind::DiskFull),
             ("tar: not found", FailureKind::ToolMissing),
             ("mkdir: cannot create directory '/opt': Permission denied", FailureKind::UnpackFailed),
             ("gzip: stdin: unexpected end of file", FailureKind::UnpackFailed),

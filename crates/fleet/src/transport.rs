@@ -59,6 +59,13 @@ pub(crate) struct Kept {
     pub(crate) stderr: Vec<u8>,
 }
 
+/// The last lines of GNU tar: the cause is in a line before.
+const FAREWELLS: [&str; 3] = [
+    "Exiting with failure status due to previous errors",
+    "Error is not recoverable: exiting now",
+    "Child returned status 1",
+];
+
 /// More than any tool says that has something to say.
 const KEPT_BYTES: usize = 16 << 10;
 
@@ -75,11 +82,14 @@ impl Output for Kept {
 }
 
 impl Kept {
-    /// The last line of standard error that says something, as it may be shown.
+    /// The last line of standard error that says something, as it may be shown. How tar takes its leave does not.
     pub(crate) fn last_words(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.stderr);
-        let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
-        Some(plain(line.trim()))
+        let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+        let last = lines.next()?;
+        let is_farewell = |line: &str| FAREWELLS.iter().any(|farewell| line.ends_with(farewell));
+        let telling = if is_farewell(last) { lines.find(|line| !is_farewell(line)) } else { None };
+        Some(plain(telling.unwrap_or(last)))
     }
 }
 

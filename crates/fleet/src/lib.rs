@@ -3,6 +3,8 @@
 //!
 //! A machine is reached through a [`Transport`]: SSH ([`ssh`]), or its agent ([`AgentTransport`]). The stages are the
 //! same over each: wait until it is ready, upload, unpack, run, collect.
+//!
+//! Machines are somebody else's, or come from a [`provider`], which sets up as many as are wanted and tears them down.
 
 pub mod auth;
 mod cksum;
@@ -17,6 +19,7 @@ mod link;
 pub mod local;
 pub mod map;
 mod outcome;
+pub mod provider;
 mod report;
 mod results;
 mod script;

@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     AgentLost,
     ArchiveLocked,
     ArchiveUnusable,
+    /// Of a command that was run for the user: its own.
+    Command(u8),
     DiskFull,
     GuestPanic,
     GuestSilent,
@@ -73,7 +75,7 @@ const TABLE: [(Exit, &str); 29] = [
     (Exit::StoreUnusable, "the time-series store is damaged, of a newer version, or not a store"),
     (Exit::PushFailed, "the receiver of a push refused it, or did not answer"),
     (Exit::StoreBusy, "another process records into the time-series store"),
-    (Exit::NotReady, "too few machines were ready; the payload was run nowhere"),
+    (Exit::NotReady, "too few machines were ready in time; nothing was run on them"),
     (Exit::Signaled(2), "interrupted (SIGINT); partial results are kept"),
     (Exit::Signaled(15), "terminated (SIGTERM); partial results are kept"),
 ];
@@ -91,6 +93,7 @@ impl Exit {
             Self::KernelInvalid => 11,
             Self::ImageDamaged => 12,
             Self::OutOfMemory => 13,
+            Self::Command(code) => code,
             Self::DiskFull => 14,
             Self::PathTooLong => 15,
             Self::GuestPanic => 16,

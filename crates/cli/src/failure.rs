@@ -7,6 +7,7 @@ use virtmark_driver_endpoint::MappingError;
 use virtmark_fleet::auth::AuthError;
 use virtmark_fleet::local::LocalError;
 use virtmark_fleet::map::MapError;
+use virtmark_fleet::provider::SetUpError;
 use virtmark_host::rundir::RunDirError;
 use virtmark_hypervisor::Error as HypervisorError;
 use virtmark_image::ImageError;
@@ -115,6 +116,9 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(MapError::Empty { .. } | MapError::Part { .. }) = cause.downcast_ref() {
         return Some(Exit::Usage);
     }
+    if let Some(error) = cause.downcast_ref::<SetUpError>() {
+        return of_set_up(error);
+    }
     if let Some(error) = cause.downcast_ref::<PackError>() {
         return of_pack(error);
     }
@@ -168,6 +172,15 @@ fn of_local(error: &LocalError) -> Option<Exit> {
         | LocalError::Unpack(UnpackError::Payload(_)) => Some(Exit::Usage),
         // What has no code of its own may still have a cause that does.
         _ => None,
+    }
+}
+
+fn of_set_up(error: &SetUpError) -> Option<Exit> {
+    match error {
+        SetUpError::Interrupted => Some(Exit::Signaled(2)),
+        SetUpError::Machine { source, .. } => Some(of_hypervisor(source)),
+        SetUpError::Map { .. } => None,
+        SetUpError::NotReady { .. } => Some(Exit::NotReady),
     }
 }
 

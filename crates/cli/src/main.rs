@@ -16,6 +16,7 @@ mod pace;
 mod platform;
 mod progress;
 mod recording;
+mod replicas;
 mod size;
 mod stop;
 
@@ -48,6 +49,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Export(options) => commands::export::run(&options),
         Command::Import(options) => commands::import::run(&options),
         Command::Image(options) => commands::image::run(&options),
+        Command::Kvrun(options) => commands::kvrun::run(*options, arguments.quiet),
         Command::Lab(options) => commands::lab::run(&options, arguments.quiet),
         Command::Lifecycle(options) => commands::lifecycle::run(&options, arguments.quiet),
         Command::Man(options) => commands::man::run(&options),

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Context;
 use virtmark_host::process::kill_all_children;
 use virtmark_host::signals::Interrupt;
+use virtmark_hypervisor::Cancel;
 
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -44,6 +46,23 @@ impl Stop {
     pub(crate) fn exit(&self) -> Option<Exit> {
         self.interrupt.signal().map(Exit::Signaled)
     }
+}
+
+/// Gives everything up with the first Ctrl-C, and says so.
+pub(crate) fn cancel_on(
+    interrupt: &Interrupt,
+    words: &'static str,
+    progress: &Progress,
+) -> anyhow::Result<Cancel> {
+    let cancel = Cancel::new();
+    let (interrupt, progress, same) = (interrupt.clone(), progress.clone(), cancel.clone());
+    let watch = move || {
+        while !interrupt.wait_timeout(FOREVER) {}
+        progress.note(&format!("{words} (Ctrl-C again ends at once)"));
+        same.cancel();
+    };
+    thread::Builder::new().name("stop".into()).spawn(watch).context("cannot listen for signals")?;
+    Ok(cancel)
 }
 
 impl virtmark_scenarios::Interrupt for Stop {

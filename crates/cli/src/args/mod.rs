@@ -3,6 +3,7 @@
 mod capture;
 mod endpoint;
 mod image;
+mod kvrun;
 mod lab;
 mod machine;
 mod names;
@@ -26,6 +27,7 @@ pub(crate) use capture::CaptureArguments;
 pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice, RecipeName};
 pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
+pub(crate) use kvrun::{KvrunArguments, KvrunCommand, KvrunUpArguments};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
 pub(crate) use names::command_line;
 pub(crate) use pace::PaceArguments;
@@ -79,6 +81,7 @@ Examples:
 
 Environment:
   VIRTMARK_ARCHIVE   file in which runs are kept (or --archive)
+  virtmark kvrun -n 3                          three machines to enter by SSH, until Ctrl-C
   VIRTMARK_CACHE     directory for images
   VIRTMARK_RUN_DIR   directory for sockets and logs of machines
   VIRTMARK_SCRATCH   directory for snapshots and guest memory
@@ -145,6 +148,8 @@ pub(crate) enum Command {
     Lab(LabArguments),
     /// Print the completion script of a shell
     Completions(CompletionsArguments),
+    /// Set up machines for others to use, and destroy them afterwards
+    Kvrun(Box<KvrunArguments>),
     /// Write the man pages to a directory
     Man(ManArguments),
 }

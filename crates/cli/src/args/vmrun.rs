@@ -139,6 +139,14 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     duration::parse(text)
 }
 
+/// The same, but not zero.
+pub(super) fn parse_positive_seconds(text: &str) -> Result<Duration, String> {
+    match parse_seconds(text)? {
+        Duration::ZERO => Err(format!("{text:?} is no time at all: give more than zero")),
+        time => Ok(time),
+    }
+}
+
 fn parse_need(text: &str) -> Result<Need, String> {
     match text {
         "all" => Ok(Need::All),
@@ -169,6 +177,7 @@ mod tests {
         assert_eq!(parse_seconds("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_seconds("2m"), Ok(Duration::from_secs(120)));
         assert!(parse_seconds("soon").is_err());
+        assert!(parse_positive_seconds("0").is_err() && parse_positive_seconds("1").is_ok());
         assert_eq!(parse_need("any"), Ok(Need::AtLeast(NonZeroUsize::MIN)));
         assert!(parse_need("0").is_err() && parse_need("most").is_err());
         assert!(parse_root("opt").is_err() && parse_root("/a/../b").is_err() && parse_root("/opt/x").is_ok());

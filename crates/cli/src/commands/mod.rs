@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod image;
 pub(crate) mod import;
+pub(crate) mod kvrun;
 pub(crate) mod lab;
 pub(crate) mod lifecycle;
 pub(crate) mod man;

@@ -3,7 +3,6 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,8 +17,7 @@ use virtmark_fleet::{
     Failure as MachineFailure, FleetReport, Job, MachineRun, ResultsDir, SCENARIO, Source, Transport,
     Verdict, Watch, all_at_once, local,
 };
-use virtmark_host::signals::{self, Interrupt};
-use virtmark_hypervisor::Cancel;
+use virtmark_host::signals;
 use virtmark_model::{HypervisorFacts, Run, RunId, RunStatus, Sample};
 use virtmark_payload::{Code, Report, lint_file};
 use virtmark_report::table::{Cell, Column, Table};
@@ -34,9 +32,7 @@ use crate::failure::Failure;
 use crate::measure;
 use crate::output;
 use crate::progress::Progress;
-
-/// Longer than any run.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+use crate::stop::cancel_on;
 
 pub(crate) fn run(options: &VmrunArguments, quiet: bool) -> anyhow::Result<Exit> {
     let progress = Progress::new(SCENARIO, quiet);
@@ -56,7 +52,7 @@ pub(crate) fn run(options: &VmrunArguments, quiet: bool) -> anyhow::Result<Exit>
         )
     })?;
     let interrupt = signals::install().context("cannot listen for signals")?;
-    let cancel = cancel_on(&interrupt, &progress)?;
+    let cancel = cancel_on(&interrupt, "stopping; what came home is kept", &progress)?;
     let meter = Meter::start();
     let facts = HypervisorFacts {
         name: "machines".into(),
@@ -235,19 +231,6 @@ fn configuration(
         "parallel": job.parallel,
         "results": results,
     })
-}
-
-/// Gives everything up with the first Ctrl-C.
-fn cancel_on(interrupt: &Interrupt, progress: &Progress) -> anyhow::Result<Cancel> {
-    let cancel = Cancel::new();
-    let (interrupt, progress, same) = (interrupt.clone(), progress.clone(), cancel.clone());
-    let watch = move || {
-        while !interrupt.wait_timeout(FOREVER) {}
-        progress.note("stopping; what came home is kept (Ctrl-C again ends at once)");
-        same.cancel();
-    };
-    thread::Builder::new().name("stop".into()).spawn(watch).context("cannot listen for signals")?;
-    Ok(cancel)
 }
 
 /// Everything about a run, for its directory.

@@ -117,6 +117,11 @@ impl Exit {
         }
     }
 
+    /// What it means; nothing for exits of one command alone.
+    pub(crate) fn meaning(self) -> &'static str {
+        TABLE.iter().find(|(exit, _)| *exit == self).map_or("", |(_, meaning)| meaning)
+    }
+
     /// The exit that has this number, of a process that is this program as well.
     pub(crate) fn of_code(code: i32) -> Option<Self> {
         TABLE.iter().map(|(exit, _)| *exit).find(|exit| i32::from(exit.code()) == code)

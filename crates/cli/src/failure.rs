@@ -50,7 +50,7 @@ pub(crate) fn tell(error: &anyhow::Error) {
 }
 
 /// The message with those of its causes that say something new.
-fn chain(error: &anyhow::Error) -> String {
+pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {

@@ -42,29 +42,35 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         virtmark_host::process::raise_descriptor_limit();
         commands::clean_leftovers();
     }
-    match arguments.command {
+    dispatch(arguments.command, arguments.quiet)
+}
+
+/// Does what a command says; a suite's steps are commands as well.
+fn dispatch(command: Command, quiet: bool) -> anyhow::Result<Exit> {
+    match command {
         Command::Completions(options) => commands::completions::run(&options),
-        Command::Capture(options) => commands::capture::run(&options, arguments.quiet),
+        Command::Capture(options) => commands::capture::run(&options, quiet),
         Command::Doctor(options) => commands::doctor::run(&options),
         Command::Export(options) => commands::export::run(&options),
         Command::Import(options) => commands::import::run(&options),
         Command::Image(options) => commands::image::run(&options),
-        Command::Kvrun(options) => commands::kvrun::run(*options, arguments.quiet),
-        Command::Lab(options) => commands::lab::run(&options, arguments.quiet),
-        Command::Lifecycle(options) => commands::lifecycle::run(&options, arguments.quiet),
+        Command::Kvrun(options) => commands::kvrun::run(*options, quiet),
+        Command::Lab(options) => commands::lab::run(&options, quiet),
+        Command::Lifecycle(options) => commands::lifecycle::run(&options, quiet),
         Command::Man(options) => commands::man::run(&options),
-        Command::Payload(options) => commands::payload::run(&options, arguments.quiet),
+        Command::Payload(options) => commands::payload::run(&options, quiet),
         Command::Plan(options) => commands::plan::run(&options),
-        Command::Plot(options) => commands::plot::run(&options, arguments.quiet),
+        Command::Plot(options) => commands::plot::run(&options, quiet),
         Command::Remove(options) => commands::remove::run(&options),
-        Command::Restore(options) => commands::restore::run(&options, arguments.quiet),
-        Command::Serve(options) => commands::serve::run(&options, arguments.quiet),
+        Command::Restore(options) => commands::restore::run(&options, quiet),
+        Command::Serve(options) => commands::serve::run(&options, quiet),
         Command::Report(options) => commands::report::run(&options),
         Command::Runs(options) => commands::runs::run(&options),
-        Command::Series(options) => commands::series::run(&options, arguments.quiet),
-        Command::Show(options) => commands::show::run(&options, arguments.quiet),
-        Command::Sweep(options) => commands::sweep::run(*options, arguments.quiet),
-        Command::Tti(options) => commands::tti::run(&options, arguments.quiet),
-        Command::Vmrun(options) => commands::vmrun::run(&options, arguments.quiet),
+        Command::Series(options) => commands::series::run(&options, quiet),
+        Command::Show(options) => commands::show::run(&options, quiet),
+        Command::Suite(options) => commands::suite::run(&options, quiet),
+        Command::Sweep(options) => commands::sweep::run(*options, quiet),
+        Command::Tti(options) => commands::tti::run(&options, quiet),
+        Command::Vmrun(options) => commands::vmrun::run(&options, quiet),
     }
 }

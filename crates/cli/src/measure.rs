@@ -12,7 +12,7 @@ use virtmark_hypervisor::Observer;
 use virtmark_model::{Environment, HypervisorFacts, Outcome, Run, RunId, RunStatus, Sample};
 use virtmark_scenarios::{Context, Ending};
 
-use crate::args::{ArchiveArguments, EndpointArguments, MachineArguments, RecordArguments};
+use crate::args::{ArchiveArguments, EndpointArguments, MachineArguments, RecordArguments, StepOfSuite};
 use crate::endpoint;
 use crate::environment::{self, Meter};
 use crate::exit::Exit;
@@ -81,7 +81,13 @@ pub(crate) fn measure(
         started_at,
         finished_at: None,
         status: RunStatus::Running,
-        configuration: configuration(options, machine, endpoint, record.map(|(options, _)| options)),
+        configuration: configuration(
+            options,
+            machine,
+            endpoint,
+            record.map(|(options, _)| options),
+            &request.archive.step,
+        ),
         environment: environment::before(&platform),
     };
     progress.note(&headline(&run));
@@ -188,8 +194,15 @@ fn configuration(
     machine: &MachineArguments,
     endpoint: Option<&EndpointArguments>,
     record: Option<&RecordArguments>,
+    step: &Option<StepOfSuite>,
 ) -> Value {
-    let mut all = json!({ "command_line": command_line() });
+    let mut all = match step {
+        None => json!({ "command_line": command_line() }),
+        Some(step) => json!({
+            "command_line": without_tokens(step.command_line.iter().cloned()),
+            "suite": step.place,
+        }),
+    };
     let record = record.map(recording::configuration).unwrap_or_default();
     let machine = match endpoint.filter(|endpoint| endpoint.endpoint.is_some()) {
         Some(endpoint) => endpoint::configuration(endpoint, machine),
@@ -224,7 +237,8 @@ fn without_tokens(arguments: impl Iterator<Item = String>) -> Vec<String> {
     kept
 }
 
-fn exit_of_samples(samples: &[Sample]) -> Exit {
+/// What a program ends with whose attempts ended so.
+pub(crate) fn exit_of_samples(samples: &[Sample]) -> Exit {
     let classes: BTreeSet<_> = samples.iter().filter_map(|sample| sample.outcome.failure()).collect();
     let succeeded = samples.iter().any(|sample| matches!(sample.outcome, Outcome::Success { .. }));
     match (succeeded, classes.first()) {

@@ -3,13 +3,35 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use serde::Serialize;
 use virtmark_report::Style;
 
+/// Whether standard output is kept for another result.
+static WITHHELD: AtomicBool = AtomicBool::new(false);
+
+/// While this lives, results go nowhere: those of a suite's steps are in the archive, and standard output is the suite's.
+pub(crate) struct Withheld(());
+
+/// Keeps standard output for what comes after.
+pub(crate) fn withhold() -> Withheld {
+    WITHHELD.store(true, Ordering::SeqCst);
+    Withheld(())
+}
+
+impl Drop for Withheld {
+    fn drop(&mut self) {
+        WITHHELD.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.
 pub(crate) fn stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    if WITHHELD.load(Ordering::SeqCst) {
+        return write(&mut io::sink()).context("cannot write a result");
+    }
     let mut output = BufWriter::new(io::stdout().lock());
     match write(&mut output).and_then(|()| output.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

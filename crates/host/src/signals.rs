@@ -36,12 +36,22 @@ struct Shared {
 ///
 /// The first one is told by the returned [`Interrupt`]. The second one kills all children, removes the run
 /// directories and exits with [`STOPPED_TWICE_EXIT_CODE`]. A signal that was ignored when the program was started
-/// stays ignored, as under nohup(1) and in the background of a script. To be called once, before other threads care.
+/// stays ignored, as under nohup(1) and in the background of a script. To be called before other threads care; called
+/// again, it gives the same answer.
 ///
 /// # Errors
 ///
 /// When a handler or the thread that acts on signals cannot be made.
 pub fn install() -> io::Result<Interrupt> {
+    static INSTALLED: Mutex<Option<Interrupt>> = Mutex::new(None);
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*installed {
+        Some(interrupt) => Ok(interrupt.clone()),
+        None => Ok(installed.insert(take_over()?).clone()),
+    }
+}
+
+fn take_over() -> io::Result<Interrupt> {
     let ignored = ignored_signals(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
     let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
     let mut signals = Signals::new(wanted)?;

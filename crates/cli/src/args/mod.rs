@@ -16,6 +16,7 @@ mod results;
 mod scenario;
 mod series;
 mod serve;
+mod suite;
 mod sweep;
 mod vmrun;
 
@@ -26,8 +27,8 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use capture::CaptureArguments;
 pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice, RecipeName};
-pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
 pub(crate) use kvrun::{KvrunArguments, KvrunCommand, KvrunUpArguments};
+pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
 pub(crate) use names::command_line;
 pub(crate) use pace::PaceArguments;
@@ -50,6 +51,7 @@ pub(crate) use series::{
     SeriesArguments, SeriesCommand, ServeArguments,
 };
 pub(crate) use serve::{ServiceArguments, StartChoice};
+pub(crate) use suite::{SuiteArguments, SuiteCommand, SuiteRunArguments};
 pub(crate) use sweep::{LocationChoice, PerRequestChoice, SweepArguments, TargetArguments};
 pub(crate) use vmrun::{LoginArguments, VmrunArguments};
 
@@ -73,15 +75,16 @@ Examples:
   virtmark restore                             how long until a snapshot answers again
   virtmark lifecycle --format csv              create, start, snapshot, restore, stop, destroy
   virtmark sweep                               where concat_plan saturates on 4 vCPUs
+  virtmark suite run quick                     several of these in one go, for one report
   virtmark show latest                         the figures of the newest run, computed again
   virtmark report latest -o report.html        one self-contained page
   virtmark series query STORE cpu_load         what a machine recorded, second by second
   virtmark payload new mine                    a program for many machines, to be packed and linted
   virtmark vmrun -H machines mine-0.1.tgz      a payload on many machines at once
+  virtmark kvrun -n 3                          three machines to enter by SSH, until Ctrl-C
 
 Environment:
   VIRTMARK_ARCHIVE   file in which runs are kept (or --archive)
-  virtmark kvrun -n 3                          three machines to enter by SSH, until Ctrl-C
   VIRTMARK_CACHE     directory for images
   VIRTMARK_RUN_DIR   directory for sockets and logs of machines
   VIRTMARK_SCRATCH   directory for snapshots and guest memory
@@ -115,6 +118,8 @@ pub(crate) enum Command {
     Capture(CaptureArguments),
     /// Find where a service saturates: throughput and latency at rising levels of load, in a machine of known size
     Sweep(Box<SweepArguments>),
+    /// Run a file of measurements in one go, check one, or see those that are built in
+    Suite(SuiteArguments),
     /// Offer sandboxes over HTTP: create, exec, snapshot, restore, destroy
     Serve(ServiceArguments),
     /// List the runs in the archive
@@ -143,23 +148,39 @@ pub(crate) enum Command {
     Payload(PayloadArguments),
     /// Run a payload on many machines and bring everything home
     Vmrun(VmrunArguments),
+    /// Set up machines for others to use, and destroy them afterwards
+    Kvrun(Box<KvrunArguments>),
     /// Keep a machine with KVM inside, on hosts without (docs/lab.md)
     #[command(hide = true)]
     Lab(LabArguments),
     /// Print the completion script of a shell
     Completions(CompletionsArguments),
-    /// Set up machines for others to use, and destroy them afterwards
-    Kvrun(Box<KvrunArguments>),
     /// Write the man pages to a directory
     Man(ManArguments),
 }
 
+/// Commands that measure, and so can be steps of a suite.
+pub(crate) const MEASURES: [&str; 5] = ["tti", "restore", "lifecycle", "capture", "sweep"];
+
 impl Command {
+    /// Where its run is kept; none for commands that are not among [`MEASURES`].
+    pub(crate) fn archive_mut(&mut self) -> Option<&mut ArchiveArguments> {
+        match self {
+            Self::Capture(options) => Some(&mut options.archive),
+            Self::Lifecycle(options) => Some(&mut options.archive),
+            Self::Restore(options) => Some(&mut options.archive),
+            Self::Sweep(options) => Some(&mut options.archive),
+            Self::Tti(options) => Some(&mut options.archive),
+            _ => None,
+        }
+    }
+
     /// Whether it looks at the host and the machines on it, or only at its own definition.
     pub(crate) fn touches_host(&self) -> bool {
         match self {
             Self::Completions(_) | Self::Man(_) | Self::Plan(_) | Self::Plot(_) => false,
             Self::Payload(options) => matches!(options.command, PayloadCommand::Run(_)),
+            Self::Suite(options) => matches!(options.command, SuiteCommand::Run(_)),
             _ => true,
         }
     }
@@ -189,6 +210,19 @@ pub(crate) struct ArchiveArguments {
     /// The archive [default: ~/.local/share/virtmark/archive.sqlite]
     #[arg(long, value_name = "FILE")]
     pub(crate) archive: Option<PathBuf>,
+
+    /// The step of a suite that the run is, which no option says.
+    #[arg(skip)]
+    pub(crate) step: Option<StepOfSuite>,
+}
+
+/// What a run that is a step of a suite has on record instead of the program's own command line.
+#[derive(Clone, Debug)]
+pub(crate) struct StepOfSuite {
+    /// The command that does the same by itself.
+    pub(crate) command_line: Vec<String>,
+    /// The suite and the step in it.
+    pub(crate) place: serde_json::Value,
 }
 
 #[cfg(test)]

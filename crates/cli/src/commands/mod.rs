@@ -21,6 +21,7 @@ pub(crate) mod runs;
 pub(crate) mod series;
 pub(crate) mod serve;
 pub(crate) mod show;
+pub(crate) mod suite;
 pub(crate) mod sweep;
 pub(crate) mod tti;
 pub(crate) mod vmrun;

@@ -71,6 +71,7 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
             }
             output::json(&report)
         }
+        virtmark_suite::SCENARIO => super::suite::present(run, samples, quiet),
         virtmark_fleet::SCENARIO => super::vmrun::present(&FleetReport::from_samples(run, samples), quiet),
         other => {
             let message = format!(

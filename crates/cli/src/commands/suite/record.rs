@@ -1,0 +1,159 @@
+//! The run of a suite itself, and what earlier runs of it left to do.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use virtmark_archive::{Archive, RunFilter, RunWriter};
+use virtmark_model::{HypervisorFacts, Run, RunId, RunStatus, Sample};
+use virtmark_suite::{SCENARIO, Turn, done, suite_of};
+
+use super::{Loaded, command_line, order_name};
+use crate::environment::{self, Meter};
+use crate::failure::Failure;
+use crate::measure;
+
+/// What earlier runs of a suite did.
+pub(super) struct Earlier {
+    /// The suite's id.
+    pub(super) id: String,
+    /// Decides the order, where it is random.
+    pub(super) seed: u64,
+    pub(super) done: BTreeSet<Turn>,
+}
+
+impl Earlier {
+    /// What the archive has of the suite that `selector` names, which must be the one at hand.
+    pub(super) fn find(archive: &Archive, selector: &str, loaded: &Loaded) -> anyhow::Result<Self> {
+        let named = archive.run(selector)?.run;
+        let Some(id) = suite_of(&named).map(str::to_owned) else {
+            let message = format!(
+                "run {} is no part of a suite; `virtmark runs --scenario suite` lists them",
+                named.id
+            );
+            return Err(Failure::usage(message).into());
+        };
+        let first = archive.run(&id).with_context(|| format!("the first run of suite {id} is gone"))?.run;
+        let before = &first.configuration["suite"];
+        let now = content(loaded);
+        let changed =
+            now.as_object().into_iter().flatten().find(|(key, value)| before[key.as_str()] != **value);
+        if let Some((key, _)) = changed {
+            let message = format!(
+                "suite {id} cannot be gone on with by {}: its {key} differ from what was begun; run it anew, or take the \
+                 file as it was",
+                loaded.name
+            );
+            return Err(Failure::usage(message).into());
+        }
+        let mut all = BTreeSet::new();
+        for part in parts(archive, &id)? {
+            all.extend(done(&archive.samples(&part.id)?));
+        }
+        Ok(Self { seed: before["seed"].as_u64().unwrap_or_default(), id, done: all })
+    }
+}
+
+/// Runs of the suite itself, each of which did a part of it, oldest first.
+pub(crate) fn parts(archive: &Archive, id: &str) -> anyhow::Result<Vec<Run>> {
+    let filter = RunFilter { scenario: Some(SCENARIO.into()), ..RunFilter::default() };
+    let mut runs: Vec<Run> = archive.runs(&filter)?.into_iter().map(|stored| stored.run).collect();
+    runs.retain(|run| suite_of(run) == Some(id));
+    runs.reverse();
+    Ok(runs)
+}
+
+/// The run of a suite while it lasts.
+pub(super) struct Record {
+    pub(super) run: Run,
+    pub(super) samples: Vec<Sample>,
+    started: Instant,
+    writer: RunWriter,
+    meter: Meter,
+}
+
+impl Record {
+    pub(super) fn begin(
+        archive: &Archive,
+        loaded: &Loaded,
+        earlier: Option<&Earlier>,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
+        let started_at = Timestamp::now();
+        let id = RunId::new(SCENARIO, started_at, measure::random());
+        let mut suite = content(loaded);
+        suite["id"] = earlier.map_or(id.as_str(), |earlier| &earlier.id).into();
+        suite["seed"] = seed.into();
+        suite["file"] = loaded.name.as_str().into();
+        suite["text"] = loaded.text.as_str().into();
+        let facts = HypervisorFacts { name: SCENARIO.into(), ..HypervisorFacts::default() };
+        let run = Run {
+            id,
+            scenario: SCENARIO.into(),
+            started_at,
+            finished_at: None,
+            status: RunStatus::Running,
+            configuration: json!({ "command_line": measure::command_line(), "suite": suite }),
+            environment: environment::of(facts),
+        };
+        let writer = archive.begin(&run)?;
+        Ok(Self { run, samples: Vec::new(), started: Instant::now(), writer, meter: Meter::start() })
+    }
+
+    /// The suite's id.
+    pub(super) fn suite_id(&self) -> &str {
+        suite_of(&self.run).unwrap_or(self.run.id.as_str())
+    }
+
+    /// Since the suite began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Number of the next sample.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.samples.len() as u64
+    }
+
+    /// Keeps the end of a step.
+    pub(super) fn keep(&mut self, sample: Sample) -> anyhow::Result<()> {
+        self.writer.record(&sample)?;
+        self.samples.push(sample);
+        Ok(())
+    }
+
+    /// Ends the run, and gives back what there is to show of it.
+    pub(super) fn finish(mut self, status: RunStatus) -> anyhow::Result<(Run, Vec<Sample>)> {
+        self.meter.finish(&mut self.run.environment, self.samples.len() as u64);
+        let finished_at = Timestamp::now();
+        self.run.status = status;
+        self.run.finished_at = Some(finished_at);
+        self.writer.finish(status, finished_at, &self.run.environment)?;
+        Ok((self.run, self.samples))
+    }
+}
+
+/// What makes a suite the same: its steps and how they follow each other.
+fn content(loaded: &Loaded) -> Value {
+    let suite = &loaded.suite;
+    let steps: Vec<Value> = suite
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "label": step.label,
+                "command": command_line(&step.arguments),
+                "repetitions": step.repetitions,
+                "cool_down_ns": u64::try_from(step.cool_down.as_nanos()).ok(),
+            })
+        })
+        .collect();
+    json!({
+        "name": suite.name,
+        "order": order_name(suite.order),
+        "stop_on_failure": suite.stop_on_failure,
+        "steps": steps,
+    })
+}

@@ -1,0 +1,220 @@
+//! Suites on the bare host: what they do, what they say of mistakes, and how they are gone on with.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{World, kill, measured, wait_for};
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+
+const NATIVE: &str = "[[step]]\nrun = \"tti\"\nhypervisor = \"native\"\nwarm_up = 0\n";
+
+/// A suite file with these lines under `[suite]`, and these steps.
+fn suite(world: &World, head: &str, steps: &[&str]) -> String {
+    let file = world.path("mine.toml");
+    std::fs::write(&file, format!("[suite]\nname = \"mine\"\n{head}\n{}", steps.concat())).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+fn native(more: &str) -> String {
+    format!("{NATIVE}{more}\n")
+}
+
+#[test]
+fn steps_are_runs_that_the_suite_ties_together() {
+    let world = World::new();
+    let file = suite(
+        &world,
+        "order = \"interleaved\"\nrepetitions = 2",
+        &[&native("iterations = 2"), &native("label = \"other\"\niterations = 3\ncmd = \"echo 'a b'\"")],
+    );
+    let report = world.json(&["suite", "run", &file]);
+    let id = report["suite_id"].as_str().unwrap();
+    assert_eq!((&report["run_id"], &report["status"]), (&Value::from(id), &Value::from("complete")));
+    let steps = report["steps"].as_array().unwrap();
+    let turns: Vec<_> =
+        steps.iter().map(|step| (&step["label"], &step["repetition"], &step["exit"])).collect();
+    assert_eq!(
+        serde_json::json!(turns),
+        serde_json::json!([["tti", 1, 0], ["other", 1, 0], ["tti", 2, 0], ["other", 2, 0]])
+    );
+    // What standard output did not get is in the archive, as its own command would have kept it.
+    let run = world.json(&["show", steps[3]["run_id"].as_str().unwrap()]);
+    assert_eq!(run["iterations_success"], 3);
+    assert_eq!(
+        run["configuration"]["command_line"],
+        serde_json::json!([
+            "virtmark",
+            "tti",
+            "--hypervisor=native",
+            "--warmup=0",
+            "--iterations=3",
+            "--cmd=echo 'a b'"
+        ])
+    );
+    assert_eq!(
+        run["configuration"]["suite"],
+        serde_json::json!({"id": id, "name": "mine", "step": 2, "label": "other", "repetition": 2})
+    );
+    assert_eq!(world.json(&["show", id]), report);
+    assert_eq!(world.json(&["runs", "--json"]).as_array().unwrap().len(), 5);
+    world
+        .virtmark(&["suite", "run", &file, "--resume", id])
+        .assert()
+        .success()
+        .stderr(contains("nothing is left"));
+    world.assert_clean();
+}
+
+#[test]
+fn every_mistake_is_told_with_its_line_and_nothing_is_measured() {
+    let world = World::new();
+    let file = suite(
+        &world,
+        "orders = \"given\"",
+        &[&native("iteration = 5\nmode = \"brust\""), "[[step]]\nrun = \"runs\"\n", "[[step]]\nrun = 5\n"],
+    );
+    for command in ["check", "run"] {
+        world.virtmark(&["suite", command, &file]).assert().code(2).stdout("").stderr(
+            contains("5 mistakes")
+                .and(contains("mine.toml:3:1: unknown key \"orders\""))
+                .and(contains("mine.toml:8:1: unknown key \"iteration\" of `tti`: did you mean iterations?"))
+                .and(contains("mine.toml:9:8: invalid value 'brust'"))
+                .and(contains("mine.toml:11:7: \"runs\" is no measurement"))
+                .and(contains("mine.toml:13:7: run is a command")),
+        );
+    }
+    assert!(!world.archive().exists());
+    world.virtmark(&["suite", "run", "quack"]).assert().code(1).stderr(contains("quick, standard"));
+}
+
+#[test]
+fn check_says_what_would_be_run() {
+    let world = World::new();
+    let file = suite(
+        &world,
+        "order = \"random\"\nseed = 3\nrepetitions = 2",
+        &[&native("iterations = 1"), &native("iterations = 2")],
+    );
+    let plan = world.json(&["suite", "check", &file]);
+    assert_eq!((&plan["order"], &plan["seed"]), (&Value::from("random"), &Value::from(3)));
+    let schedule = plan["schedule"].as_array().unwrap();
+    assert_eq!(schedule.len(), 4);
+    assert!(schedule.iter().all(|turn| turn["command"][1] == "tti"));
+    assert_eq!(world.json(&["suite", "check", &file]), plan);
+}
+
+#[test]
+fn suites_that_are_built_in_can_be_checked_and_written_out() {
+    let world = World::new();
+    for name in ["quick", "standard"] {
+        assert_eq!(world.json(&["suite", "check", name])["name"], name);
+        let text = world.virtmark(&["suite", "show", name]).assert().success().get_output().stdout.clone();
+        let file = world.path("shown.toml");
+        std::fs::write(&file, text).unwrap();
+        world.virtmark(&["suite", "check", file.to_str().unwrap()]).assert().success();
+    }
+}
+
+#[test]
+fn a_step_that_fails_is_recorded_and_the_others_go_on_unless_told_otherwise() {
+    let world = World::new();
+    let broken = "[[step]]\nrun = \"tti\"\nlabel = \"broken\"\nqemu = \"/nonexistent/qemu\"\n";
+    let good = native("label = \"good\"\niterations = 2");
+    let file = suite(&world, "", &[broken, &good]);
+    let output = world.virtmark(&["suite", "run", &file]).assert().code(3).get_output().stdout.clone();
+    let report: Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!((&report["succeeded"], &report["failed"]), (&Value::from(1), &Value::from(1)));
+    assert_eq!(report["steps"][0]["exit"], 10);
+    assert_eq!(report["steps"][0]["run_id"], Value::Null);
+    assert!(report["steps"][0]["message"].as_str().unwrap().contains("/nonexistent/qemu"));
+    assert_eq!(report["steps"][1]["exit"], 0);
+
+    let file = suite(&world, "stop_on_failure = true", &[broken, &good]);
+    let output = world.virtmark(&["suite", "run", &file]).assert().code(10).get_output().stdout.clone();
+    let report: Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!((&report["failed"], &report["skipped"]), (&Value::from(1), &Value::from(1)));
+    assert!(report["steps"][1]["message"].as_str().unwrap().contains("broken failed"));
+    assert_eq!(report["steps"][1]["run_id"], Value::Null);
+}
+
+#[test]
+fn an_interrupted_suite_keeps_what_is_done_and_goes_on_with_the_rest() {
+    let world = World::new();
+    let slow = native("label = \"slow\"\niterations = 20\ncmd = \"sleep 0.1\"");
+    let first = native("label = \"first\"\niterations = 2");
+    let file = suite(&world, "", &[&first, &slow]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_virtmark"))
+        .args(["suite", "run", &file])
+        .envs(world.environment())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Two samples and the step of the first, and two of the second.
+    wait_for(|| measured(&world) >= 5);
+    kill("INT", child.id());
+    let started = Instant::now();
+    wait_for(|| child.try_wait().unwrap().is_some());
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["status"], "interrupted");
+    assert_eq!(report["steps"].as_array().unwrap().len(), 1);
+    let id = report["suite_id"].as_str().unwrap();
+    assert!(errors.contains(&format!("--resume {id}")), "{errors}");
+
+    let rest = world.json(&["suite", "run", &file, "--resume", id]);
+    assert_eq!(rest["suite_id"], id);
+    assert_ne!(rest["run_id"], id);
+    let labels: Vec<&Value> = rest["steps"].as_array().unwrap().iter().map(|step| &step["label"]).collect();
+    assert_eq!(labels, ["slow"]);
+    // By the id of the part as well, and nothing is left then.
+    let part = rest["run_id"].as_str().unwrap();
+    world
+        .virtmark(&["suite", "run", &file, "--resume", part])
+        .assert()
+        .success()
+        .stderr(contains("nothing is left"));
+    world.assert_clean();
+
+    let other = suite(&world, "", &[&first, &native("label = \"slow\"\niterations = 21")]);
+    world
+        .virtmark(&["suite", "run", &other, "--resume", id])
+        .assert()
+        .code(2)
+        .stderr(contains("its steps differ from what was begun"));
+    let run = report["steps"][0]["run_id"].as_str().unwrap();
+    world.virtmark(&["suite", "run", &other, "--resume", "nothing"]).assert().code(26);
+    world
+        .virtmark(&["tti", "--hypervisor", "native", "--iterations", "1", "--warmup", "0"])
+        .assert()
+        .success();
+    world.virtmark(&["suite", "run", &other, "--resume", "tti-"]).assert().code(26);
+    assert!(run.starts_with("tti-"));
+    world
+        .virtmark(&["suite", "run", &other, "--resume", "latest"])
+        .assert()
+        .code(2)
+        .stderr(contains("is no part of a suite"));
+}
+
+#[test]
+fn a_suite_that_cannot_be_kept_is_not_run() {
+    let world = World::new();
+    let file = suite(&world, "", &[&native("iterations = 1")]);
+    std::fs::write(world.path("occupied"), "no archive").unwrap();
+    let place = world.path("occupied").join("archive.sqlite");
+    world
+        .virtmark(&["suite", "run", &file, "--archive", place.to_str().unwrap()])
+        .assert()
+        .failure()
+        .stdout("")
+        .stderr(contains("occupied"));
+}

@@ -12,3 +12,4 @@ pub mod signals;
 mod source;
 
 pub use facts::boot_id;
+pub use memory::available_bytes as memory_available_bytes;

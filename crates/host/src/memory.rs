@@ -6,7 +6,7 @@ use crate::facts::Cgroups;
 use crate::source::Source;
 
 /// What could be taken without swapping (`MemAvailable`), and within the limits of the own cgroup, in bytes.
-pub(crate) fn available_bytes() -> Option<u64> {
+pub fn available_bytes() -> Option<u64> {
     available_bytes_in(&Source::new(Path::new("/")))
 }
 

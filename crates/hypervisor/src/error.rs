@@ -112,6 +112,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A machine was not moved.
+    #[error("cannot migrate {machine}: {reason}")]
+    NotMigrated {
+        /// The machine.
+        machine: String,
+        /// The class under which it counts.
+        class: FailureClass,
+        /// What was seen, where the machine is now, and what to do.
+        reason: String,
+    },
     /// The host has not enough memory for the machine.
     #[error(
         "no memory for {machine}: {wanted_bytes} bytes wanted, {reason}; use a smaller --memory or fewer machines"
@@ -202,6 +212,7 @@ impl Error {
             Self::HypervisorMissing { .. } => FailureClass::HypervisorMissing,
             Self::Io { source, .. } => io_class(source),
             Self::KernelInvalid { .. } => FailureClass::KernelInvalid,
+            Self::NotMigrated { class, .. } => *class,
             Self::OutOfMemory { .. } => FailureClass::OutOfMemory,
             Self::PermissionDenied { .. } => FailureClass::PermissionDenied,
             Self::Remote { class, .. } => *class,

@@ -32,17 +32,17 @@ impl Identity {
         // Version 4 of RFC 9562, as machine-id(5) asks for.
         machine_id[6] = machine_id[6] & 0x0f | 0x40;
         machine_id[8] = machine_id[8] & 0x3f | 0x80;
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| {
-            Error::io("give a guest the time: the clock of this host is before 1970")(io::Error::other(error))
-        })?;
-        Ok(Self {
-            hostname: hostname.into(),
-            machine_id,
-            entropy,
-            // 2^64 ns are 584 years.
-            realtime_ns: since_1970.as_nanos() as u64,
-        })
+        Ok(Self { hostname: hostname.into(), machine_id, entropy, realtime_ns: realtime_ns()? })
     }
+}
+
+/// The host's wall clock, since 1970-01-01 UTC.
+pub(crate) fn realtime_ns() -> Result<u64> {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| {
+        Error::io("give a guest the time: the clock of this host is before 1970")(io::Error::other(error))
+    })?;
+    // 2^64 ns are 584 years.
+    Ok(since_1970.as_nanos() as u64)
 }
 
 /// What a guest's random numbers are made of is told to nobody.

@@ -12,6 +12,7 @@ mod guest;
 mod identity;
 pub mod link;
 mod machine;
+mod migration;
 mod network;
 mod observe;
 mod spec;
@@ -27,6 +28,7 @@ pub use guest::{
 };
 pub use identity::Identity;
 pub use machine::{Hypervisor, Machine, MachineState, Snapshot, StopMode, Usage};
+pub use migration::{Migrated, Migration, MigrationChannel, MigrationFigures, MigrationMode};
 pub use network::{Interface, Mac, Network, Reach};
 pub use observe::{MachineProbe, MetricKind, Observer, Sink};
 pub use spec::{BootImage, Disk, MachineSpec, RootDisk};

@@ -112,6 +112,11 @@ impl AgentLink {
         self.wait_hello(deadline, stop, Some(Instant::now() + FIRST_REPEAT))
     }
 
+    /// When the agent opened a session for this link, if it has.
+    pub fn first_answer(&self) -> Option<Instant> {
+        self.shared.state().events.map(|events| events.connected_at)
+    }
+
     /// Closes the link. Requests that wait fail with [`Error::AgentLost`]; later ones do at once.
     pub fn close(&self) {
         self.shared.close("the link was closed".into());
@@ -186,6 +191,16 @@ impl AgentLink {
         let asked = Asked::shutdown();
         match self.ask(asked.clone(), &Request::Shutdown, timeout.min(REPLY_TIMEOUT))? {
             Answer::ShuttingDown => Ok(()),
+            other => Err(self.lost(&asked, other.unexpected())),
+        }
+    }
+
+    /// Sets the guest's wall clock to the host's. A guest that stood still is behind by that.
+    pub fn set_clock(&self) -> Result<()> {
+        let asked = Asked::set_clock();
+        let realtime_ns = crate::identity::realtime_ns()?;
+        match self.ask(asked.clone(), &Request::SetClock { realtime_ns }, REPLY_TIMEOUT)? {
+            Answer::ClockSet => Ok(()),
             other => Err(self.lost(&asked, other.unexpected())),
         }
     }

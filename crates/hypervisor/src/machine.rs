@@ -9,7 +9,10 @@ use std::{fmt, fs};
 
 use virtmark_model::{HypervisorFacts, Timeline};
 
-use crate::{Capabilities, Capability, Error, GuestLink, Interface, MachineProbe, MachineSpec, Result};
+use crate::{
+    Capabilities, Capability, Error, GuestLink, Interface, MachineProbe, MachineSpec, Migrated, Migration,
+    Result,
+};
 
 /// A platform that runs machines.
 pub trait Hypervisor: Send + Sync {
@@ -104,6 +107,25 @@ pub trait Machine: Send {
     /// of power, and not before. Phases: `prepare`, `pause`, `save`, `resume`, `store`; the guest stands still in `pause`,
     /// `save` and `resume`.
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)>;
+
+    /// Moves it, while it runs, to another process of the platform, which is it from then on: its guest goes on with all it
+    /// was doing, its name and its files, and its wall clock is the host's again. The agent's session is another:
+    /// [`guest`](Self::guest) gives the link to it, earlier links are closed and what ran through them is killed, so that
+    /// what is to go on must not be a command of a link. Whoever watches it by [`probe`](Self::probe) watches the process it
+    /// came from.
+    ///
+    /// # Errors
+    /// A machine that could not be moved runs where it was, unless it is said to have ended: [`state`](Self::state) tells.
+    /// [`Error::NotMigrated`] says why; [`Error::OutOfMemory`] that there was no room for a second one of it, of which
+    /// nothing was begun then.
+    fn migrate(&mut self, migration: &Migration) -> Result<Migrated> {
+        let _ = migration;
+        Err(Error::Unsupported {
+            hypervisor: "this platform".into(),
+            capability: Capability::Migrate,
+            reason: format!("{} cannot be moved", self.name()),
+        })
+    }
 
     /// A way to watch it from another thread, from now until it is destroyed. Cheap: nothing is opened yet.
     fn probe(&self) -> Result<Arc<dyn MachineProbe>> {

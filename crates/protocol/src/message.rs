@@ -64,6 +64,12 @@ pub enum Request<'a> {
         /// The time to which `CLOCK_REALTIME` is set, since 1970-01-01 UTC.
         realtime_ns: u64,
     },
+    /// Sets the wall clock of a guest that stood still, and nothing else. Refused unless the agent is the guest's
+    /// process 1.
+    SetClock {
+        /// The time to which `CLOCK_REALTIME` is set, since 1970-01-01 UTC.
+        realtime_ns: u64,
+    },
 }
 
 /// A command to run.
@@ -149,6 +155,8 @@ pub enum Reply<'a> {
     },
     /// The guest is its own: answers [`Request::Personalize`].
     Personalized,
+    /// The wall clock is set: answers [`Request::SetClock`].
+    ClockSet,
 }
 
 /// What the agent says of itself and its guest.

@@ -68,6 +68,7 @@ fn requests_are_these_bytes() {
         Request::Personalize { hostname: "m1", machine_id, entropy: b"xyz", realtime_ns: 300 },
         b"\x0d\x02m10123456789abcdef\x03xyz\xac\x02",
     );
+    request(Request::SetClock { realtime_ns: 300 }, &[14, 0xac, 2]);
 }
 
 #[test]
@@ -105,11 +106,12 @@ fn replies_are_these_bytes() {
         reply(Reply::Error { kind, message: "m" }, &[13, number, 1, b'm']);
     }
     reply(Reply::Personalized, &[14]);
+    reply(Reply::ClockSet, &[15]);
 }
 
 #[test]
 fn what_is_no_message_is_refused() {
-    assert!(matches!(Request::decode(&[14]), Err(DecodeError::Malformed(_))));
+    assert!(matches!(Request::decode(&[15]), Err(DecodeError::Malformed(_))));
     assert!(matches!(Request::decode(&[]), Err(DecodeError::Malformed(_))));
     assert!(matches!(Request::decode(&[0, 0]), Err(DecodeError::TrailingBytes { bytes: 1 })));
     // A length that lies.

@@ -137,6 +137,22 @@ impl Server<'_> {
                     Err(failure) => self.fail(request, &failure),
                 }
             }
+            Request::SetClock { realtime_ns } => {
+                let set = match self.identity.is_init {
+                    true => {
+                        clock::set_realtime(realtime_ns).map_err(Failure::of("set the wall clock".into()))
+                    }
+                    false => Err(Failure {
+                        kind: ErrorKind::BadRequest,
+                        message: "this agent is not process 1 of a guest: the clock belongs to its host"
+                            .into(),
+                    }),
+                };
+                match set {
+                    Ok(()) => self.send(request, &Reply::ClockSet),
+                    Err(failure) => self.fail(request, &failure),
+                }
+            }
         }
     }
 

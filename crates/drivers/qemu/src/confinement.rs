@@ -125,10 +125,15 @@ impl Confinement {
         &self.facts
     }
 
-    /// The cgroup of a machine with its limits; `None` where there are no cgroups.
-    pub(crate) fn cgroup(&self, run_dir: &RunDir, spec: &MachineSpec) -> Result<Option<MachineCgroup>> {
+    /// The cgroup of a machine with its limits, called `home`; `None` where there are no cgroups.
+    pub(crate) fn cgroup(
+        &self,
+        run_dir: &RunDir,
+        home: &str,
+        spec: &MachineSpec,
+    ) -> Result<Option<MachineCgroup>> {
         let Ok(run) = run_dir.cgroups() else { return Ok(None) };
-        run.machine(&spec.name, limits(spec, self.accelerator))
+        run.machine(home, limits(spec, self.accelerator))
             .map(Some)
             .map_err(Error::io(format!("make the cgroup of {}", spec.name)))
     }

@@ -72,6 +72,8 @@ pub(crate) struct MachineDisk {
     directory: PathBuf,
     /// How many overlays have come over it since the machine was made.
     overlays: u32,
+    /// How many of them before its QEMU was started, which knows those by the names of layers.
+    overlays_before: u32,
 }
 
 /// The machine with the disk that its image's root is on, before those it is asked to have.
@@ -148,27 +150,43 @@ impl MachineDisk {
 
     fn of(disk: &Disk, directory: PathBuf, layers: Vec<Layer>, top: Layer) -> Self {
         let Disk { name, size_bytes } = disk.clone();
-        Self { name, size_bytes, layers, top, directory, overlays: 0 }
+        Self { name, size_bytes, layers, top, directory, overlays: 0, overlays_before: 0 }
+    }
+
+    /// The same files for another QEMU, to which the machine moves. Only one of the two may write to them at any time.
+    pub(crate) fn for_another(&self) -> Result<Self> {
+        let layers = self.layers.iter().map(Layer::again).collect::<Result<_>>()?;
+        Ok(Self {
+            name: self.name.clone(),
+            size_bytes: self.size_bytes,
+            layers,
+            top: self.top.again()?,
+            directory: self.directory.clone(),
+            overlays: self.overlays,
+            overlays_before: self.overlays,
+        })
     }
 
     /// The name in QEMU of what is written to, for a disk that is called `node` there.
     pub(crate) fn top_node(&self, node: &str) -> String {
-        overlay_node(node, self.overlays)
+        overlay_node(node, self.overlays - self.overlays_before)
     }
 
     /// The name in QEMU of the next overlay.
     pub(crate) fn next_node(&self, node: &str) -> String {
-        overlay_node(node, self.overlays + 1)
+        overlay_node(node, self.overlays - self.overlays_before + 1)
     }
 
     /// The names in QEMU of the layers.
     pub(crate) fn layer_nodes(&self, node: &str) -> Vec<String> {
-        let names = self.layers.iter().enumerate().map(|(number, layer)| match layer.own {
-            false => lower_node(node, number),
-            // The uppermost was the overlay before this one; there were as many as there are layers of its own.
-            true => overlay_node(node, self.overlays + number as u32 - self.layers.len() as u32),
-        });
-        names.collect()
+        let overlays = (self.overlays - self.overlays_before) as usize;
+        let count = self.layers.len();
+        // The uppermost was the overlay before the one that is written to; those below the first were there at the start.
+        let name = |number: usize| match overlays.checked_sub(count - number) {
+            Some(overlay) => overlay_node(node, overlay as u32),
+            None => lower_node(node, number),
+        };
+        (0..count).map(name).collect()
     }
 
     /// Whether it has as many layers as it may have.
@@ -241,6 +259,13 @@ impl Layer {
             return Err(failed(error));
         }
         Ok(Self { file, format, path, checksum: None, own: true })
+    }
+
+    /// The same file again.
+    fn again(&self) -> Result<Self> {
+        let file = File::from(self.descriptor()?);
+        let Self { format, path, checksum, own, .. } = self;
+        Ok(Self { file, format: *format, path: path.clone(), checksum: *checksum, own: *own })
     }
 
     /// A descriptor of its own for QEMU.
@@ -339,6 +364,28 @@ mod tests {
             let error = check(&disks).unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    /// Names of what is written to and of the layers below it, through a snapshot, a move to another QEMU and the next one.
+    #[test]
+    fn another_qemu_knows_the_files_it_was_started_with_as_layers() {
+        let place = tempfile::tempdir().unwrap();
+        let disk = Disk { name: "data".into(), size_bytes: 1 << 20 };
+        let mut disk = MachineDisk::empty(&disk, place.path().into()).unwrap();
+        let names = |disk: &MachineDisk| (disk.top_node("n"), disk.layer_nodes("n").join(" "));
+        assert_eq!(names(&disk), ("n".into(), String::new()));
+        disk.put_over(disk.next_overlay().unwrap());
+        assert_eq!(names(&disk), ("n.o1".into(), "n".into()));
+        let mut moved = disk.for_another().unwrap();
+        drop(disk);
+        assert_eq!(names(&moved), ("n".into(), "n.l0".into()));
+        assert_eq!(moved.next_node("n"), "n.o1");
+        moved.put_over(moved.next_overlay().unwrap());
+        assert_eq!(names(&moved), ("n.o1".into(), "n.l0 n".into()));
+        moved.forget_layers();
+        assert_eq!(names(&moved), ("n.o1".into(), String::new()));
+        moved.put_over(moved.next_overlay().unwrap());
+        assert_eq!(names(&moved), ("n.o2".into(), "n.o1".into()));
     }
 
     #[test]

@@ -119,10 +119,8 @@ impl Qemu {
                 && virtmark_host::facts::host_facts().is_emulated(),
         };
         let unshared = virtmark_host::network::refuses_segments();
-        let absent = [(Capability::Migrate, "this driver does not move machines yet")]
-            .into_iter()
-            .chain(unshared.map(|reason| (Capability::SharedNetwork, reason)));
-        let capabilities = Capabilities::all_except(absent);
+        let capabilities =
+            Capabilities::all_except(unshared.map(|reason| (Capability::SharedNetwork, reason)));
         let memory_limit_bytes = memory_limit_bytes();
         let platform = Arc::new(Platform::new(accelerator, memory_limit_bytes, program, run_dir));
         Ok(Self { capabilities, facts, platform })

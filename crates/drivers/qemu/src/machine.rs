@@ -1,6 +1,7 @@
 //! QEMU as a platform's machine.
 
 mod keep;
+mod migrate;
 
 use std::fs::File;
 use std::io;
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use virtmark_hypervisor::{
     BootImage, Capability, Error, GuestLink, Interface, Machine, MachineProbe, MachineSpec, MachineState,
-    Network, Result, Snapshot, StopMode, Usage,
+    Migrated, Migration, Network, Result, Snapshot, StopMode, Usage,
 };
 use virtmark_model::{Stopwatch, Timeline};
 
@@ -25,6 +26,8 @@ pub(crate) struct QemuMachine {
     spec: MachineSpec,
     plan: BootPlan,
     state: MachineState,
+    /// How often it was to move to another process.
+    moves: u32,
     /// Absent once destroyed.
     vm: Option<Vm>,
 }
@@ -36,7 +39,8 @@ impl QemuMachine {
         let spec = with_root(spec);
         let plan = platform.plan(spec.vcpus, spec.image.as_ref());
         let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, Origin::Boot, &mut watch)?;
-        Ok((Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) }, watch.finish()))
+        let machine = Self { platform, spec, plan, state: MachineState::Created, moves: 0, vm: Some(vm) };
+        Ok((machine, watch.finish()))
     }
 
     /// A running machine that goes on where `snapshot` was taken. Phases: `prepare`, `spawn`, `load`,
@@ -50,14 +54,14 @@ impl QemuMachine {
         let spec = with_root(spec);
         let plan = platform.plan(spec.vcpus, spec.image.as_ref());
         check_disks(&spec)?;
-        refuse_shared(&spec)?;
+        refuse_shared(&spec, Capability::Restore)?;
         let files = Files::in_directory(&snapshot.directory);
         let Opened { device_state, memory, disks } = files.open(&shape(&platform, &plan, &spec), &spec)?;
         let origin = Origin::Restore { memory: Some(&memory), disks };
         let vm = Vm::launch(&platform, &spec, image_of(&spec)?, &plan, origin, &mut watch)?;
         let timeout = spec.ready_timeout;
         // A machine from here on, so that one that does not get any further is destroyed like every other.
-        let mut machine = Self { platform, spec, plan, state: MachineState::Created, vm: Some(vm) };
+        let mut machine = Self { platform, spec, plan, state: MachineState::Created, moves: 0, vm: Some(vm) };
         let vm = machine.vm_in(MachineState::Created, "restore")?;
         vm.load(&device_state, true)?;
         watch.mark("load");
@@ -186,8 +190,12 @@ impl Machine for QemuMachine {
     }
 
     fn snapshot(&mut self, directory: &Path) -> Result<(Snapshot, Timeline)> {
-        refuse_shared(&self.spec)?;
+        refuse_shared(&self.spec, Capability::Snapshot)?;
         self.keep(directory)
+    }
+
+    fn migrate(&mut self, migration: &Migration) -> Result<Migrated> {
+        self.move_on(migration)
     }
 
     fn probe(&self) -> Result<Arc<dyn MachineProbe>> {
@@ -226,14 +234,14 @@ impl Drop for QemuMachine {
 }
 
 /// A guest that goes on elsewhere has the addresses of the one that was kept.
-fn refuse_shared(spec: &MachineSpec) -> Result<()> {
+fn refuse_shared(spec: &MachineSpec, capability: Capability) -> Result<()> {
     let is_shared = |network: &Network| matches!(network, Network::Shared { .. });
     if !spec.networks.iter().any(is_shared) {
         return Ok(());
     }
     Err(Error::Unsupported {
         hypervisor: "qemu".into(),
-        capability: Capability::Snapshot,
+        capability,
         reason: format!("{} is on a shared network, where two machines would have its addresses", spec.name),
     })
 }

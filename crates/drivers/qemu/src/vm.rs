@@ -2,6 +2,7 @@
 
 mod end;
 mod freeze;
+mod live;
 mod memory;
 mod migrate;
 
@@ -22,6 +23,7 @@ use virtmark_hypervisor::{BootImage, Error, GuestLink, Identity, MachineSpec, Re
 use virtmark_model::{Accelerator, Stopwatch};
 
 use self::end::{control_error, death};
+pub(crate) use self::live::Departure;
 use crate::boot::BootPlan;
 use crate::command_line::{CommandLine, DiskFile, DiskFiles, Memory, Sockets};
 use crate::confinement::{Confinement, Files};
@@ -48,8 +50,20 @@ const CONSOLE: &str = "console";
 pub(crate) enum Origin<'a> {
     /// A fresh boot.
     Boot,
+    /// Another process, which the machine comes from: the name of its home here, and the disks of both.
+    Move { home: &'a str, disks: Vec<MachineDisk> },
     /// A snapshot: the file that memory is mapped from, or none when it is in the stream, and the layers of its disks.
     Restore { memory: Option<&'a Path>, disks: Vec<Vec<Layer>> },
+}
+
+impl Origin<'_> {
+    /// The name of the directories of its files, which is the machine's unless another process has these.
+    fn home<'a>(&'a self, spec: &'a MachineSpec) -> &'a str {
+        match self {
+            Self::Move { home, .. } => home,
+            Self::Boot | Self::Restore { .. } => &spec.name,
+        }
+    }
 }
 
 /// What is the same for all machines of one driver.
@@ -111,6 +125,8 @@ pub(crate) struct Vm {
     kernel: PathBuf,
     memory_bytes: u64,
     name: String,
+    /// The names of its directories: its own, and those of the processes that it came from, where its disks may be.
+    homes: Vec<String>,
 }
 
 impl Vm {
@@ -124,13 +140,14 @@ impl Vm {
         watch: &mut Stopwatch,
     ) -> Result<Self> {
         check_memory(spec, platform.memory_limit_bytes)?;
-        let directory = platform.run_dir.machine_dir(&spec.name)?;
+        let home = origin.home(spec).to_owned();
+        let directory = platform.run_dir.machine_dir(&home)?;
         // Fails where a machine of this name has one.
         let log = directory.join(CONSOLE);
         File::create_new(&log).map_err(Error::io(format!("create {}", log.display())))?;
         Self::launch_in(directory, platform, spec, image, plan, origin, watch).inspect_err(|_| {
             // The run directory removes what stays; the first error is the one that matters.
-            let _ = platform.run_dir.remove_machine(&spec.name);
+            let _ = platform.run_dir.remove_machine(&home);
         })
     }
 
@@ -146,15 +163,17 @@ impl Vm {
         let (qmp_ours, qmp_theirs) = socket_pair("control")?;
         let (console_ours, console_theirs) = socket_pair("console")?;
         let (agent_ours, agent_theirs) = socket_pair("agent")?;
+        let home = origin.home(spec).to_owned();
         let (mapped, incoming, disks) = match origin {
             Origin::Boot => (None, false, disks::create(&platform.run_dir, spec)?),
+            Origin::Move { disks, .. } => (None, true, disks),
             Origin::Restore { memory, disks } => {
                 (memory, true, disks::restore(&platform.run_dir, spec, disks)?)
             }
         };
         let memory = if spec.snapshots && mapped.is_none() { Some(memory_file(spec)?) } else { None };
 
-        let mut spawn = Spawn::new(spec.name.clone(), &platform.program.path);
+        let mut spawn = Spawn::new(home.clone(), &platform.program.path);
         let sockets = Sockets {
             agent: spawn.pass_fd(agent_theirs.into()),
             console: spawn.pass_fd(console_theirs.into()),
@@ -164,7 +183,7 @@ impl Vm {
         let mut cgroup = None;
         if spec.confined {
             files = platform.confinement().lock_in(&mut spawn, &files)?;
-            cgroup = platform.confinement().cgroup(&platform.run_dir, spec)?;
+            cgroup = platform.confinement().cgroup(&platform.run_dir, &home, spec)?;
         }
         let memory_kind = match (&memory, &files.memory) {
             (Some(file), _) => Memory::Shared(spawn.pass_fd(duplicate(file)?)),
@@ -234,6 +253,7 @@ impl Vm {
             kernel: image.kernel.clone(),
             memory_bytes: spec.memory_bytes,
             name: spec.name.clone(),
+            homes: vec![home],
         })
     }
 
@@ -340,15 +360,33 @@ impl Vm {
         Ok(())
     }
 
+    /// Sets the wall clock of a guest that stood still.
+    pub(crate) fn set_clock(&self) -> Result<()> {
+        self.link.set_clock().map_err(|error| self.why_dying_of(error))
+    }
+
     /// Kills the process if it still runs, and removes its files.
     pub(crate) fn remove(self, run_dir: &RunDir) -> Result<()> {
+        let (ended, homes) = self.end();
+        let removed = homes.iter().try_for_each(|home| run_dir.remove_machine(home));
+        removed?;
+        ended
+    }
+
+    /// Ends the process as [`remove`](Self::remove) does, and leaves its files to `heir`, which its machine is now.
+    pub(crate) fn make_way(self, heir: &mut Self) -> Result<()> {
+        let (ended, homes) = self.end();
+        heir.homes.extend(homes);
+        ended
+    }
+
+    fn end(self) -> (Result<()>, Vec<String>) {
         self.link.close();
         let killed = self.kill();
         drop(self.console);
         let unlimited = self.cgroup.map_or(Ok(()), MachineCgroup::remove);
-        run_dir.remove_machine(&self.name)?;
-        killed?;
-        unlimited.map_err(Error::io(format!("remove the cgroup of {}", self.name)))
+        let unlimited = unlimited.map_err(Error::io(format!("remove the cgroup of {}", self.name)));
+        (killed.and(unlimited), self.homes)
     }
 
     /// Ends the process at once, and waits until it is gone.

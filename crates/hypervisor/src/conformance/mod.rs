@@ -5,6 +5,7 @@
 
 mod guest;
 mod machine;
+mod migration;
 mod network;
 mod snapshot;
 
@@ -95,7 +96,8 @@ pub fn run_some(
     chosen: &dyn Fn(&str) -> bool,
     progress: &mut dyn FnMut(&str, &Verdict),
 ) -> Vec<(&'static str, Verdict)> {
-    let checks = machine::CHECKS.iter().chain(network::CHECKS).chain(snapshot::CHECKS).chain(guest::CHECKS);
+    let checks = machine::CHECKS.iter().chain(network::CHECKS).chain(snapshot::CHECKS);
+    let checks = checks.chain(migration::CHECKS).chain(guest::CHECKS);
     let checks: Vec<&Check> = checks.filter(|check| chosen(check.name)).collect();
     let mut shared: Option<Box<dyn Machine>> = None;
     let mut verdicts = Vec::with_capacity(checks.len() + 1);

@@ -27,6 +27,10 @@ impl Asked {
         Self { verb: "take an identity of its own".into(), noun: "the giving of its identity".into() }
     }
 
+    pub(super) fn set_clock() -> Self {
+        Self { verb: "set its wall clock".into(), noun: "the setting of its wall clock".into() }
+    }
+
     pub(super) fn shutdown() -> Self {
         Self { verb: "power off".into(), noun: "the request to power off".into() }
     }

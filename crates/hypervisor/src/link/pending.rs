@@ -14,6 +14,7 @@ use crate::{Error, ExecStatus, GuestClock, OutputChunk, OutputStream, ResourceUs
 #[derive(Debug)]
 pub(super) enum Answer {
     Clock(GuestClock),
+    ClockSet,
     Error(String),
     Exited(ExecStatus, ResourceUse),
     GetData(Vec<u8>),
@@ -61,6 +62,7 @@ impl Answer {
             Reply::ShuttingDown => Some(Self::ShuttingDown),
             Reply::Error { kind: _, message } => Some(Self::Error(message.into())),
             Reply::Personalized => Some(Self::Personalized),
+            Reply::ClockSet => Some(Self::ClockSet),
         }
     }
 
@@ -68,6 +70,7 @@ impl Answer {
     pub(super) fn unexpected(&self) -> String {
         let name = match self {
             Self::Clock(_) => "its clocks",
+            Self::ClockSet => "that its clock is set",
             Self::Error(_) => "an error",
             Self::Exited(..) => "a command's end",
             Self::GetData(_) | Self::GetEnd { .. } | Self::GetStart { .. } => "a file",

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use virtmark_hypervisor::{Error, Result};
 
+use super::live::capabilities;
 use super::{QMP_TIMEOUT, Vm};
 use crate::qmp::{Event, QmpError};
 
@@ -73,12 +74,12 @@ impl Vm {
     }
 
     fn begin(&mut self, command: &str, state: &File, memory_elsewhere: bool, live: bool) -> Result<()> {
-        let capabilities = json!([
-            { "capability": "x-ignore-shared", "state": memory_elsewhere },
-            { "capability": "pause-before-switchover", "state": live },
-            { "capability": "events", "state": true },
+        let capabilities = capabilities(&[
+            ("x-ignore-shared", memory_elsewhere),
+            ("pause-before-switchover", live),
+            ("events", true),
         ]);
-        self.command("migrate-set-capabilities", json!({ "capabilities": capabilities }))?;
+        self.command("migrate-set-capabilities", capabilities)?;
         let parameters =
             json!({ "max-bandwidth": UNLIMITED_BYTES_PER_SECOND, "downtime-limit": LIVE_REST_MS });
         self.command("migrate-set-parameters", parameters)?;
@@ -117,7 +118,7 @@ impl Vm {
     }
 
     /// Waits until the guest may go on after a migration, which QEMU says to be completed a moment before.
-    fn wait_finalized(&mut self) -> Result<()> {
+    pub(super) fn wait_finalized(&mut self) -> Result<()> {
         let deadline = Instant::now() + QMP_TIMEOUT;
         while self.command("query-status", json!({}))?["status"] == "finish-migrate" {
             if Instant::now() >= deadline {

@@ -10,10 +10,20 @@ pub(crate) fn boottime_ns() -> u64 {
     nanoseconds(ClockId::Boottime)
 }
 
+/// Nanoseconds of the clock that nobody sets.
+pub(crate) fn monotonic_ns() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
+/// CPU time of this thread.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    nanoseconds(ClockId::ThreadCPUTime)
+}
+
 /// All clocks, read one after the other.
 pub(crate) fn now() -> Clocks {
     Clocks {
-        monotonic_ns: nanoseconds(ClockId::Monotonic),
+        monotonic_ns: monotonic_ns(),
         boottime_ns: boottime_ns(),
         realtime_ns: nanoseconds(ClockId::Realtime),
     }

@@ -21,6 +21,7 @@ mod root;
 mod serve;
 mod service;
 mod transport;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
     if arguments == ["--version"] {
         println!("virtmark-agent {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
+    }
+    if arguments.first().is_some_and(|first| first == "witness") {
+        return witness::run(&arguments[1..]);
     }
     let Some(options) = Options::parse(&arguments) else {
         eprint!("{}", options::USAGE);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 /// How to call the agent.
 pub(crate) const USAGE: &str = "\
 Usage: virtmark-agent [--guard] [--hold] (--fd N | --tcp ADDRESS:PORT | --virtio NAME | --vsock PORT)
+       virtmark-agent witness …
        virtmark-agent --version
 
 Serves virtmark over one line:

@@ -9,6 +9,7 @@ mod command;
 pub mod computesdk;
 mod destroy;
 pub mod figures;
+pub mod guest;
 mod kept;
 pub mod lifecycle;
 mod nanoseconds;

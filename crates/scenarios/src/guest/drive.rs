@@ -1,0 +1,163 @@
+//! A run: machines are made, what tools need is prepared, and then block after block.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use virtmark_hypervisor::{Capability, Hypervisor};
+use virtmark_model::Outcome;
+
+use super::blocks::Blocks;
+use super::failure::ToolFailure;
+use super::machines::Running;
+use super::network::{self, Held, Wiring};
+use super::session::Session;
+use super::side::{Bench, Side};
+use super::{Guest, Suite, Tool, reading, storage};
+use crate::recorder::Recorder;
+use crate::{Context, Ending, Plan, Result};
+
+impl Guest {
+    /// Measures. `host` is the bare host as a platform. Every sample is in the sink before the next tool starts, and no
+    /// machine is left when this returns.
+    ///
+    /// # Errors
+    /// When a sample cannot be kept.
+    pub fn run(&self, context: Context<'_>, host: &dyn Hypervisor) -> Result<Ending> {
+        let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
+        progress.begin(Plan { warmups: 0, samples: self.samples() });
+        let recorder = Recorder::new(sink, progress, started);
+        let began = Instant::now();
+        let mut session = Session::new(&self.plan.tests, &recorder);
+
+        let wiring = self.plan.has(Suite::Network).then(|| network::wiring(hypervisor));
+        let network = wiring.as_ref().and_then(|wiring| Some(wiring.as_ref().ok()?.0.network(&self.plan)));
+        let has_disks = hypervisor.capabilities().has(Capability::Disks);
+        let client =
+            Running::start(hypervisor, &self.client_spec(network.clone(), has_disks), observer, progress);
+        let client = match client {
+            Ok(client) => client,
+            Err(failure) => return session.give_up(Side::Guest, &failure),
+        };
+        let bare = match Running::start(host, &self.host_spec(), None, progress) {
+            Ok(bare) => bare,
+            Err(failure) => return session.give_up(Side::Host, &failure),
+        };
+
+        let tools: BTreeSet<Tool> = self.plan.tests.iter().map(|test| test.tool()).collect();
+        let tools: Vec<Tool> = tools.into_iter().collect();
+        let threads = self.machine.vcpus.max(1);
+        let mut inside = match Bench::new(Side::Guest, client.machine.as_ref(), threads, &tools) {
+            Ok(bench) => bench,
+            Err(failure) => return session.give_up(Side::Guest, &failure),
+        };
+        let mut outside = match Bench::new(Side::Host, bare.machine.as_ref(), threads, &tools) {
+            Ok(bench) => bench,
+            Err(failure) => return session.give_up(Side::Host, &failure),
+        };
+        session.close_missing(&inside)?;
+        if session.is_over() {
+            return Ok(Ending::Complete);
+        }
+        session.close_missing(&outside)?;
+        self.limits.apply(&outside, &recorder)?;
+
+        // A second machine only where something will be run in it.
+        let server = match network {
+            Some(network) if session.has_open(Suite::Network) => {
+                Some(Running::start(hypervisor, &self.server_spec(network), observer, progress))
+            }
+            _ => None,
+        };
+        // Ends with the machines, and before them.
+        let mut held = Vec::new();
+        match wiring {
+            Some(Err(reason)) => session.skip(Suite::Network, &reason)?,
+            Some(Ok((wiring, tcp_only))) => {
+                inside.tcp_only = tcp_only;
+                if let Some(server) = &server {
+                    let ends = (&client, server.as_ref());
+                    self.connect(&mut session, wiring, ends, &mut inside, &mut outside, &mut held)?;
+                }
+            }
+            None => {}
+        }
+        session.close_without_udp(&inside)?;
+        let files_bytes = reading::files_bytes(&inside);
+        for bench in [&mut inside, &mut outside] {
+            if session.has_open(Suite::Storage) {
+                progress.live(&format!("writing what fio works on: {}", bench.side));
+                let prepared = storage::prepare(bench, &self.plan, &self.scratch);
+                session.close_if_failed(bench.side, Suite::Storage, prepared.err())?;
+            }
+        }
+        if interrupt.is_requested() {
+            return Ok(Ending::Interrupted);
+        }
+        let prepare = began.elapsed();
+        let mut blocks = Blocks {
+            guest: self,
+            inside: &inside,
+            outside: &outside,
+            progress,
+            interrupt,
+            tools: Duration::ZERO,
+            files_bytes,
+        };
+        let measured = Instant::now();
+        let ending = blocks.run(&mut session, &recorder)?;
+        let harness = measured.elapsed().saturating_sub(blocks.tools);
+        for (metric, time) in
+            [("time_prepare", prepare), ("time_tools", blocks.tools), ("time_harness", harness)]
+        {
+            let outcome = Outcome::Success { value: time.as_nanos() as f64 };
+            let unit = virtmark_model::Unit::Ns;
+            recorder.keep(metric, unit, Instant::now(), outcome, Vec::new(), Default::default())?;
+        }
+        Ok(ending)
+    }
+
+    /// Starts a server at the other end, on both sides.
+    fn connect(
+        &self,
+        session: &mut Session<'_>,
+        wiring: Wiring,
+        (client, server): (&Running<'_>, Result<&Running<'_>, &ToolFailure>),
+        inside: &mut Bench<'_>,
+        outside: &mut Bench<'_>,
+        held: &mut Vec<Held>,
+    ) -> Result<()> {
+        inside.network = wiring.as_str();
+        let served = server.map_err(Clone::clone).and_then(|server| {
+            let bench = Bench::new(Side::Guest, server.machine.as_ref(), inside.threads, &[])?;
+            let served = network::serve_in_guest(&bench, &self.plan)?;
+            let peer = wiring.peer(client.machine.as_ref(), server.machine.as_ref(), &self.plan);
+            inside.peer = peer.ok_or_else(|| "the platform does not tell its machines' addresses".to_owned());
+            Ok(served)
+        });
+        match served {
+            Ok(served) => held.push(served),
+            Err(failure) => {
+                return session.close_if_failed(Side::Guest, Suite::Network, Some(failure));
+            }
+        }
+        if let Err(reason) = &inside.peer {
+            return session.skip(Suite::Network, &reason.clone());
+        }
+        match network::serve_on_host(outside, &self.plan, Some(&self.limits.server_list())) {
+            Ok(served) => {
+                held.push(served);
+                Ok(())
+            }
+            Err(failure) => session.close_if_failed(Side::Host, Suite::Network, Some(failure)),
+        }
+    }
+
+    /// Samples, when nothing fails.
+    fn samples(&self) -> u64 {
+        let figures: usize = self.plan.tests.iter().map(|test| test.metrics().len() * 2).sum();
+        let readings = [Suite::Memory, Suite::Storage].map(|suite| if self.plan.has(suite) { 3 } else { 0 });
+        let each = figures + readings.iter().sum::<usize>() + Side::BOTH.len();
+        // The two limits and the three times.
+        u64::from(self.plan.blocks.get()) * each as u64 + 5
+    }
+}

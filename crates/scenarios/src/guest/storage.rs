@@ -1,0 +1,56 @@
+//! What fio works on, on either side.
+
+use std::path::Path;
+
+use super::failure::{ToolFailure, printed};
+use super::line::{self, Target};
+use super::side::{Bench, Side};
+use super::{GuestPlan, Tool};
+
+/// The serial number of the machine's own disk.
+pub(super) const DISK: &str = "virtmark-fio";
+/// The file, where there is no such disk.
+const FILE: &str = "virtmark-fio";
+
+/// Finds or makes what fio works on, and writes all of it once: past the page cache where the file system has that.
+pub(super) fn prepare(
+    bench: &mut Bench<'_>,
+    plan: &GuestPlan,
+    host_directory: &Path,
+) -> Result<(), ToolFailure> {
+    let path = match bench.side {
+        Side::Guest => guest_path(bench),
+        Side::Host => host_directory.join(FILE).display().to_string(),
+    };
+    match lay_out(bench, plan, Target { path: path.clone(), direct: true }) {
+        // EINVAL is how file systems say that they have no direct I/O.
+        Err(failure) if failure.raw.as_deref().is_some_and(|raw| raw.contains("Invalid argument")) => {
+            lay_out(bench, plan, Target { path, direct: false })
+        }
+        result => result,
+    }
+}
+
+/// The disk that was asked for, or a file in the root of a machine that could not have one.
+fn guest_path(bench: &Bench<'_>) -> String {
+    let find = format!(
+        "for s in /sys/block/*/serial; do [ \"$(cat $s)\" = {DISK} ] && d=${{s%/serial}} && echo /dev/${{d##*/}}; done; true"
+    );
+    match bench.told(&find) {
+        Some(device) if device.starts_with("/dev/") => device,
+        _ => format!("/var/tmp/{FILE}"),
+    }
+}
+
+fn lay_out(bench: &mut Bench<'_>, plan: &GuestPlan, target: Target) -> Result<(), ToolFailure> {
+    let mut command = virtmark_hypervisor::Command::argv(line::layout(plan, &target));
+    command.timeout = Some(line::layout_limit(plan));
+    let output = bench.exec(&command).0?;
+    if !output.success() {
+        let mut failure = bench.failure_of(Tool::Fio, &output);
+        failure.raw.get_or_insert_with(|| printed(&output));
+        return Err(failure);
+    }
+    bench.target = Some(target);
+    Ok(())
+}

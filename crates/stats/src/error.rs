@@ -71,6 +71,14 @@ pub enum StatsError {
         /// Least number of resamples for the level.
         needed: u32,
     },
+    /// More blocks than the exact tests can weigh.
+    #[error("cannot compare {found} blocks: join them into at most {most}")]
+    TooManyBlocks {
+        /// Blocks given.
+        found: usize,
+        /// The most there may be.
+        most: usize,
+    },
     /// Too few samples for the figure.
     #[error("cannot compute this figure from {found} samples: measure at least {needed} times")]
     TooFewSamples {

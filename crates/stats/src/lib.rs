@@ -1,4 +1,4 @@
-//! Samples in, figures out: percentiles, intervals, spread, outliers, the knee of a load curve.
+//! Samples in, figures out: percentiles, intervals, spread, outliers, comparisons, the knee of a load curve.
 //!
 //! Every function takes raw samples in any order and never trims them. A figure presented as observed is one of
 //! the samples: percentiles, quartiles and medians are nearest-rank, nothing is interpolated. The unit of a figure
@@ -8,6 +8,7 @@
 //! - [`percentile`], [`ecdf`]: single figures and the whole distribution.
 //! - [`ratio_of_medians`]: how much slower one set is than another, with an interval.
 //! - [`bca`]: a bootstrap interval for any statistic of any kind of observation.
+//! - [`compare`]: whether two runs differ, block by block, and what that comes to.
 //! - [`knee`]: where a service saturates, from throughput and latency at several levels of concurrency.
 //!
 //! The same samples give the same figures in every run: medians and their ratios use the bootstrap's exact
@@ -16,6 +17,7 @@
 mod bca;
 mod binomial;
 mod bootstrap;
+pub mod compare;
 mod ecdf;
 mod error;
 mod interval;

@@ -12,6 +12,7 @@ pub mod figures;
 pub mod guest;
 mod kept;
 pub mod lifecycle;
+pub mod migrate;
 mod nanoseconds;
 pub mod pace;
 mod recorder;

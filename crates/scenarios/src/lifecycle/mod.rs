@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub use grade::{Grade, Verdict};
 pub use operation::Operation;
+pub(crate) use report::csv_hypervisor;
 pub use report::{LifecycleReport, OperationFigures};
 use serde::{Deserialize, Serialize};
 use virtmark_hypervisor::MachineSpec;

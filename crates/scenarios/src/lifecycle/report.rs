@@ -144,7 +144,7 @@ impl OperationFigures {
 }
 
 /// The platform with its accelerator, as in `qemu-tcg`, so that rows of emulated runs say so.
-fn csv_hypervisor(hypervisor: &HypervisorFacts) -> String {
+pub(crate) fn csv_hypervisor(hypervisor: &HypervisorFacts) -> String {
     match hypervisor.accelerator {
         Some(accelerator) => format!("{}-{accelerator}", hypervisor.name),
         None => hypervisor.name.clone(),

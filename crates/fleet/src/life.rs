@@ -79,7 +79,7 @@ impl Life<'_> {
             let session = session.as_mut().ok_or_else(no_session)?;
             let limit = Limit::within(common.job.run_time, common.cancel);
             let script = script::run(&common.job.root, &common.job.variables);
-            let end = session.exec(&script, &limit, &mut keeper)?;
+            let end = session.exec(&script, &limit, &mut keeper).map_err(in_the_run)?;
             life.ended(end)
         });
         (self.run.stdout_bytes, self.run.stderr_bytes) = (keeper.stdout_bytes, keeper.stderr_bytes);
@@ -252,6 +252,16 @@ impl Life<'_> {
         // A failure stays in the stage in which it happened.
         if is_stage { self.stage(Stage::Collect, |life, _| attempt(life)) } else { attempt(self) }
     }
+}
+
+/// A connection that breaks under a payload says little of what became of the machine.
+fn in_the_run(failure: Failure) -> Failure {
+    if failure.kind != FailureKind::Lost {
+        return failure;
+    }
+    let hint =
+        "while the payload ran the machine may have died or restarted; what came home until then is kept";
+    Failure::new(failure.kind, format!("{}; {hint}", failure.message))
 }
 
 fn no_session() -> Failure {

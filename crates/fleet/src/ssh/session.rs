@@ -209,7 +209,7 @@ async fn follow(channel: Channel<Msg>, limit: &Limit, output: &mut dyn Output) -
     let Some(why) = why else {
         // Whatever still holds the output loses it.
         let _ = writer.close().await;
-        return following.end.ok_or_else(|| lost("the payload ran", &russh::Error::HUP));
+        return following.end.ok_or_else(|| lost("a command ran", &russh::Error::HUP));
     };
     // The end of the input is the end of the lease.
     let _ = writer.eof().await;

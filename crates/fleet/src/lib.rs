@@ -7,6 +7,7 @@
 //! Machines are somebody else's, or come from a [`provider`], which sets up as many as are wanted and tears them down.
 
 pub mod auth;
+pub mod bench;
 mod cksum;
 mod failure;
 mod far;

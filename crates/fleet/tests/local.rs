@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use virtmark_fleet::local::{Ended, LocalError, LocalRun, Options, run};
@@ -106,9 +107,14 @@ fn the_time_limit_ends_everything_that_was_started() {
     assert!(run.run_ns >= 300_000_000 && started.elapsed() < Duration::from_secs(30));
     assert_eq!(world.recorded("stdout"), b"started\n");
     let pid = fs::read_to_string(world.options.root.join("pid")).unwrap();
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    // Gone, or a zombie until whoever adopted it looks.
-    assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    // Gone, or a zombie until whoever adopted it looks; a process dies when it is next scheduled.
+    let stat = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let is_over = |stat: &str| stat.is_empty() || stat.contains(") Z ");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_over(&stat()) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(is_over(&stat()), "{}", stat());
     // The user's limit takes precedence.
     world.options.timeout = Some(Duration::from_millis(50));
     assert!(world.run(script, "timeout_s = 100").unwrap().run_ns < 50_000_000_000);

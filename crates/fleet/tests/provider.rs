@@ -21,6 +21,8 @@ enum Fate {
     Broken,
     /// It is never ready.
     Hangs,
+    /// Its guest says nothing, and the platform tells it so.
+    IsSilent,
     /// It panics, which is an error of a provider.
     Panics,
     /// It is ready after so many milliseconds.
@@ -108,6 +110,13 @@ impl Fake {
                     machine: name.into(),
                     wanted_bytes: 1 << 40,
                     reason: "there is less".into(),
+                });
+            }
+            Some(Fate::IsSilent) => {
+                return Err(Error::GuestSilent {
+                    machine: name.into(),
+                    timeout: SHORT,
+                    console: "boot\n".into(),
                 });
             }
             Some(Fate::Panics) => panic!("this provider is broken"),
@@ -214,6 +223,11 @@ fn all_must_be_ready_in_time() {
     let text = error.to_string();
     assert!(text.contains("2 of 3 machines were ready within 80ms") && text.contains("--timeout"), "{text}");
     fake.assert_nothing_left();
+
+    let fake = Fake::with([(0, Fate::IsSilent)]);
+    let text = failure(fake.set_up(1, LONG, &Cancel::new())).to_string();
+    assert!(text.contains("vm-0: the guest of vm-0 did not answer") && !text.contains('\n'), "{text}");
+    assert_eq!(text.matches("--timeout").count(), 1, "{text}");
 }
 
 #[test]

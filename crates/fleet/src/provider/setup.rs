@@ -194,5 +194,7 @@ fn is_late(error: &Error, limit: &Limit) -> bool {
 fn first_line(error: &Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
-    line.strip_suffix("; its last output was:").unwrap_or(line).to_owned()
+    let line = line.strip_suffix("; its last output was:").unwrap_or(line);
+    // What to do is said by the error that it becomes a part of.
+    line.strip_suffix("; give it longer with --timeout").unwrap_or(line).to_owned()
 }

@@ -1,0 +1,506 @@
+//! The file of a bench; `docs/kvbench.md` describes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Spanned;
+use virtmark_payload::DEFAULT_ROOT;
+use virtmark_payload::is_parameter_name;
+
+use crate::Need;
+
+/// More machines than this are a slip of the finger.
+const MOST_MACHINES: u16 = 1000;
+/// The longest time that may be given, in seconds: a week.
+const LONGEST_S: f64 = 7.0 * 24.0 * 3600.0;
+
+/// A bench, as its file has it. Paths are as they are written: relative ones are beside the file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BenchFile {
+    /// What it is called; letters, digits, `.`, `_` and `-`.
+    name: Option<Spanned<String>>,
+    /// Where results are kept.
+    pub results: Option<PathBuf>,
+    /// How machines are entered.
+    #[serde(default)]
+    pub via: Via,
+    /// How often each payload is run, unless it says otherwise itself.
+    #[serde(default = "once")]
+    repetitions: NonZeroU32,
+    /// How many machines a payload needs.
+    #[serde(default = "all")]
+    ready: Spanned<NeedText>,
+    /// The machines.
+    #[serde(default)]
+    pub machines: Machines,
+    /// What is run on them, in this order.
+    #[serde(rename = "payload")]
+    pub payloads: Vec<Payload>,
+}
+
+/// The machines of a bench.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Machines {
+    /// How many.
+    pub count: NonZeroU16,
+    /// What their names begin with.
+    pub name: String,
+    /// What they boot.
+    pub image: String,
+    /// What runs them.
+    pub hypervisor: HypervisorName,
+    /// What executes guest code.
+    pub accel: AccelName,
+    /// Virtual CPUs of each.
+    pub vcpus: NonZeroU32,
+    /// Memory of each, in MiB.
+    pub memory_mib: NonZeroU32,
+    /// How they are connected, where they are entered by SSH.
+    pub network: NetworkName,
+    /// Whether guests of user-mode networks reach what the host reaches.
+    pub outbound: bool,
+    /// Added to the kernel command line.
+    pub kernel_arguments: Vec<String>,
+    /// Machines that are set up at the same time; none for one on each CPU.
+    pub parallel: Option<NonZeroUsize>,
+    /// When all of them must be ready, in seconds.
+    #[serde(rename = "timeout_s")]
+    pub timeout: Seconds,
+}
+
+impl Default for Machines {
+    fn default() -> Self {
+        Self {
+            count: NonZeroU16::MIN,
+            name: "vm".into(),
+            image: "bench".into(),
+            hypervisor: HypervisorName::Qemu,
+            accel: AccelName::Auto,
+            vcpus: NonZeroU32::MIN,
+            // Cannot fail: it is not zero.
+            memory_mib: NonZeroU32::MIN.saturating_add(255),
+            network: NetworkName::Auto,
+            outbound: false,
+            kernel_arguments: Vec::new(),
+            parallel: None,
+            timeout: Seconds(Duration::from_secs(300)),
+        }
+    }
+}
+
+/// A payload of a bench.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payload {
+    /// The archive.
+    file: Spanned<PathBuf>,
+    /// How often it is run; none for what the bench says.
+    repetitions: Option<NonZeroU32>,
+    /// When a run is given up; none for what `payload.toml` says.
+    #[serde(rename = "timeout_s")]
+    pub timeout: Option<Seconds>,
+    /// How long the upload may take on each machine, and after it unpacking.
+    #[serde(rename = "transfer_timeout_s", default = "transfer")]
+    pub transfer_timeout: Seconds,
+    /// Where it is unpacked on the machines.
+    #[serde(default = "root")]
+    root: Spanned<String>,
+    /// Machines that it runs on at the same time; none for all.
+    pub parallel: Option<NonZeroUsize>,
+    /// Environment variables for it.
+    #[serde(default = "no_parameters")]
+    parameters: Spanned<BTreeMap<String, String>>,
+}
+
+/// How machines are entered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// By their agent.
+    Agent,
+    /// By SSH.
+    #[default]
+    Ssh,
+}
+
+/// What executes guest code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccelName {
+    /// KVM where it runs guests, otherwise software emulation.
+    Auto,
+    /// Hardware virtualisation.
+    Kvm,
+    /// Software emulation.
+    Tcg,
+}
+
+/// What runs machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HypervisorName {
+    /// No hypervisor: the bare host, by its agent.
+    Native,
+    /// QEMU.
+    Qemu,
+}
+
+/// How machines are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkName {
+    /// A bridge where this user may make one, otherwise forwarded ports.
+    Auto,
+    /// A bridge that they share with the host.
+    Bridge,
+    /// A network for each.
+    User,
+}
+
+/// A time that is written in seconds: more than zero, at most a week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        match seconds > 0.0 && seconds <= LONGEST_S {
+            true => Ok(Self(Duration::from_secs_f64(seconds))),
+            false => {
+                let message = format!("{seconds} is no time in seconds: more than 0, at most {LONGEST_S}");
+                Err(serde::de::Error::custom(message))
+            }
+        }
+    }
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.as_secs_f64())
+    }
+}
+
+/// `all`, `any`, or a number.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "expected \"all\", \"any\", or a number of machines from 1")]
+enum NeedText {
+    Count(NonZeroUsize),
+    Word(NeedWord),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NeedWord {
+    All,
+    Any,
+}
+
+fn once() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+fn all() -> Spanned<NeedText> {
+    Spanned::new(0..0, NeedText::Word(NeedWord::All))
+}
+
+fn root() -> Spanned<String> {
+    Spanned::new(0..0, DEFAULT_ROOT.into())
+}
+
+fn no_parameters() -> Spanned<BTreeMap<String, String>> {
+    Spanned::new(0..0, BTreeMap::new())
+}
+
+fn transfer() -> Seconds {
+    Seconds(Duration::from_secs(600))
+}
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchFileError {
+    /// It makes no sense.
+    #[error("{}: line {line}: {problem}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, from 1.
+        line: usize,
+        /// What is wrong, and what is expected.
+        problem: String,
+    },
+    /// It cannot be read.
+    #[error("cannot read the bench {}; check that it exists and is readable", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What is wrong, and where.
+type Wrong = (Range<usize>, String);
+
+impl BenchFile {
+    /// Reads a file.
+    pub fn from_file(path: &Path) -> Result<Self, BenchFileError> {
+        let bytes = fs::read(path).map_err(|source| BenchFileError::Read { path: path.into(), source })?;
+        Self::parse(&bytes, path)
+    }
+
+    /// Reads the text of a file; the path is for messages. A key that is unknown is an error, and so is everything that
+    /// could not be done.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, BenchFileError> {
+        let invalid = |line, problem| BenchFileError::Invalid { path: path.into(), line, problem };
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let before = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            invalid(before + 1, "this is not UTF-8".into())
+        })?;
+        let line = |place: &Range<usize>| {
+            1 + text.bytes().take(place.start.min(text.len())).filter(|byte| *byte == b'\n').count()
+        };
+        let file: Self = toml::from_str(text).map_err(|error| {
+            let place = error.span().unwrap_or_default();
+            invalid(line(&place), error.message().replace('\n', ", "))
+        })?;
+        file.check().map_err(|(place, problem)| invalid(line(&place), problem))?;
+        Ok(file)
+    }
+
+    /// What it calls itself.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(|name| name.get_ref().as_str())
+    }
+
+    /// How many machines a payload needs.
+    pub fn ready(&self) -> Need {
+        match self.ready.get_ref() {
+            NeedText::Count(count) => Need::AtLeast(*count),
+            NeedText::Word(NeedWord::All) => Need::All,
+            NeedText::Word(NeedWord::Any) => Need::AtLeast(NonZeroUsize::MIN),
+        }
+    }
+
+    /// How often a payload is run.
+    pub fn repetitions(&self, payload: &Payload) -> u32 {
+        payload.repetitions.unwrap_or(self.repetitions).get()
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        let wrong = |place: Range<usize>, problem: &str| Err((place, problem.to_owned()));
+        if let Some(name) = &self.name
+            && !is_name(name.get_ref())
+        {
+            return wrong(
+                name.span(),
+                "`name` is for files: use letters, digits, `.`, `_` and `-`, a letter or digit first, at most 64",
+            );
+        }
+        let machines = &self.machines;
+        let count = usize::from(machines.count.get());
+        if self.ready().count(count) > count {
+            return wrong(
+                self.ready.span(),
+                &format!("`ready` is more than the {count} machines that there are"),
+            );
+        }
+        if machines.count.get() > MOST_MACHINES {
+            return wrong(0..0, &format!("`count` of [machines] is more than {MOST_MACHINES}"));
+        }
+        let is_hostname = is_name(&machines.name) && !machines.name.contains(['.', '_']);
+        if !is_hostname || machines.name.len() > 40 {
+            return wrong(
+                0..0,
+                "`name` of [machines] begins their hostnames: use letters, digits and `-`, at most 40",
+            );
+        }
+        if machines.hypervisor == HypervisorName::Native && (self.via == Via::Ssh || count > 1) {
+            return wrong(
+                0..0,
+                "the hypervisor native is this host alone, by its agent: `via = \"agent\"` and `count = 1`",
+            );
+        }
+        if self.payloads.is_empty() {
+            return wrong(0..0, "there is no payload; write a [[payload]] with its `file`");
+        }
+        self.payloads.iter().try_for_each(Payload::check)
+    }
+}
+
+impl Payload {
+    /// The archive, as it is written.
+    pub fn file(&self) -> &Path {
+        self.file.get_ref()
+    }
+
+    /// Where it is unpacked on the machines.
+    pub fn root(&self) -> &str {
+        self.root.get_ref()
+    }
+
+    /// Environment variables for it.
+    pub fn parameters(&self) -> &BTreeMap<String, String> {
+        self.parameters.get_ref()
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        let names: BTreeSet<&String> = self.parameters().keys().collect();
+        if let Some(name) = names.into_iter().find(|name| !is_parameter_name(name)) {
+            let problem =
+                format!("{name:?} is no parameter: use capitals, digits and `_`, and not PATH or BENCH_ROOT");
+            return Err((self.parameters.span(), problem));
+        }
+        if let Some((name, _)) = self.parameters().iter().find(|(_, value)| value.contains('\0')) {
+            return Err((self.parameters.span(), format!("the value of {name} has a zero byte in it")));
+        }
+        let root = self.root();
+        let sound = root.starts_with('/')
+            && !root.contains(char::is_control)
+            && !root.split('/').any(|part| part == "..");
+        if !sound {
+            let problem = "`root` is a place on a machine: give an absolute path without `..`".to_owned();
+            return Err((self.root.span(), problem));
+        }
+        if self.file().as_os_str().is_empty() {
+            return Err((self.file.span(), "`file` is empty; name the archive of a payload".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether it can be the name of a file.
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WHOLE: &str = r#"
+name = "nightly"
+results = "out"
+via = "agent"
+repetitions = 3
+ready = 2
+
+[machines]
+count = 4
+name = "web"
+image = "tiny"
+hypervisor = "qemu"
+accel = "tcg"
+vcpus = 2
+memory_mib = 512
+network = "user"
+outbound = true
+kernel_arguments = ["quiet"]
+parallel = 2
+timeout_s = 90
+
+[[payload]]
+file = "a.tgz"
+
+[[payload]]
+file = "/b.tgz"
+repetitions = 1
+timeout_s = 1.5
+transfer_timeout_s = 60
+root = "/opt/b"
+parallel = 1
+[payload.parameters]
+SECONDS = "3"
+"#;
+
+    fn parse(text: &str) -> Result<BenchFile, String> {
+        BenchFile::parse(text.as_bytes(), Path::new("bench.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn everything_is_read() {
+        let file = parse(WHOLE).unwrap();
+        assert_eq!((file.name(), file.results.as_deref()), (Some("nightly"), Some(Path::new("out"))));
+        assert_eq!((file.via, file.ready().count(4)), (Via::Agent, 2));
+        assert_eq!((file.machines.count.get(), file.machines.memory_mib.get()), (4, 512));
+        assert_eq!(file.machines.timeout, Seconds(Duration::from_secs(90)));
+        assert_eq!((file.machines.accel, file.machines.network), (AccelName::Tcg, NetworkName::User));
+        let [first, second] = file.payloads.as_slice() else { panic!("two payloads") };
+        assert_eq!((file.repetitions(first), file.repetitions(second)), (3, 1));
+        assert_eq!((first.root(), second.root()), (DEFAULT_ROOT, "/opt/b"));
+        assert_eq!(second.timeout, Some(Seconds(Duration::from_millis(1500))));
+        assert_eq!(second.parameters()["SECONDS"], "3");
+    }
+
+    #[test]
+    fn little_is_required() {
+        let file = parse("[[payload]]\nfile = \"a.tgz\"").unwrap();
+        assert_eq!((file.machines.clone(), file.via), (Machines::default(), Via::Ssh));
+        assert_eq!((file.machines.memory_mib.get(), file.machines.image.as_str()), (256, "bench"));
+        assert_eq!((file.ready(), file.repetitions(&file.payloads[0])), (Need::All, 1));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_line() {
+        const PAYLOAD: &str = "[[payload]]\nfile = \"a\"\n";
+        for (text, line, expected) in [
+            ("name = ".to_owned(), 1, ""),
+            (format!("\nnmae = \"x\"\n{PAYLOAD}"), 2, "unknown field `nmae`"),
+            (format!("[machines]\nvcpus = 1\nmemory = 5\n{PAYLOAD}"), 3, "unknown field `memory`"),
+            (format!("{PAYLOAD}\ntimeout = 3"), 4, "unknown field `timeout`"),
+            (format!("{PAYLOAD}root = \"opt\""), 3, "absolute path"),
+            (format!("{PAYLOAD}root = \"/a/../b\""), 3, "absolute path"),
+            (format!("{PAYLOAD}timeout_s = 0"), 3, "more than 0"),
+            (format!("{PAYLOAD}timeout_s = nan"), 3, "more than 0"),
+            (format!("{PAYLOAD}timeout_s = 1e9"), 3, "at most"),
+            (format!("{PAYLOAD}timeout_s = \"5m\""), 3, "invalid type"),
+            (format!("{PAYLOAD}repetitions = 0"), 3, "nonzero"),
+            (format!("{PAYLOAD}[payload.parameters]\nlower = \"1\""), 3, "no parameter"),
+            (format!("{PAYLOAD}[payload.parameters]\nA = 1"), 4, "invalid type"),
+            (format!("name = \"a/b\"\n{PAYLOAD}"), 1, "letters, digits"),
+            (format!("via = \"telnet\"\n{PAYLOAD}"), 1, "`agent` or `ssh`"),
+            (format!("\nready = 2\n{PAYLOAD}"), 2, "more than the 1 machines"),
+            (format!("ready = \"most\"\n{PAYLOAD}"), 1, "\"any\""),
+            (format!("[machines]\nname = \"a_b\"\n{PAYLOAD}"), 1, "hostnames"),
+            (format!("[machines]\ncount = 0\n{PAYLOAD}"), 2, "nonzero"),
+            (format!("[machines]\ncount = 1001\n{PAYLOAD}"), 1, "more than 1000"),
+            (format!("[machines]\nhypervisor = \"native\"\n{PAYLOAD}"), 1, "by its agent"),
+            ("payload = []".to_owned(), 1, "no payload"),
+            ("name = \"x\"".to_owned(), 1, "missing field `payload`"),
+            ("[[payload]]\nfile = \"\"".to_owned(), 2, "empty"),
+            ("[[payload]]\n".to_owned(), 1, "missing field `file`"),
+        ] {
+            let told = parse(&text).unwrap_err();
+            let place = format!("bench.toml: line {line}: ");
+            assert!(told.starts_with(&place) && told.contains(expected), "{text:?}: {told}");
+        }
+        let error = BenchFile::parse(b"name = \"x\"\n\xff", Path::new("b")).unwrap_err().to_string();
+        assert_eq!(error, "b: line 2: this is not UTF-8");
+        assert!(matches!(BenchFile::from_file(Path::new("/none")), Err(BenchFileError::Read { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0..600_usize) {
+            let _ = BenchFile::parse(&bytes, Path::new("x"));
+            // A whole file with something in it.
+            let mut text = WHOLE.as_bytes().to_vec();
+            let at = at.min(text.len());
+            text.splice(at..at, bytes);
+            if let Err(BenchFileError::Invalid { line, .. }) = BenchFile::parse(&text, Path::new("x")) {
+                let lines = text.iter().filter(|byte| **byte == b'\n').count() + 1;
+                prop_assert!((1..=lines).contains(&line));
+            }
+        }
+    }
+}

@@ -143,7 +143,7 @@ impl Guest {
         if let Err(reason) = &inside.peer {
             return session.skip(Suite::Network, &reason.clone());
         }
-        match network::serve_on_host(outside, &self.plan, Some(&self.limits.server_list())) {
+        match network::serve_on_host(outside, &self.plan, self.limits.server_list().as_deref()) {
             Ok(served) => {
                 held.push(served);
                 Ok(())

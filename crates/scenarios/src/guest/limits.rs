@@ -1,5 +1,6 @@
 //! What the host's side may use: as many CPUs and as much memory as the guest has.
 
+use std::fs;
 use std::time::Instant;
 
 use virtmark_host::cgroup::MachineCgroup;
@@ -28,6 +29,14 @@ impl HostLimits {
         let others: Vec<usize> = allowed.iter().copied().skip(wanted).take(wanted).collect();
         let server_cpus = if others.len() == wanted { others } else { cpus.clone() };
         Self { cpus, server_cpus, memory }
+    }
+
+    /// Takes the first of the CPUs that this process may use.
+    pub fn of_this_process(vcpus: u32, memory: Result<MachineCgroup, String>) -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let listed =
+            status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+        Self::new(&numbers(listed), vcpus, memory)
     }
 
     /// Puts the host's agent under the limits, which all that it starts then has too; and keeps what came of it.
@@ -59,9 +68,18 @@ impl HostLimits {
     }
 
     /// Where the host's end of a network serves, as `taskset -c` takes it.
-    pub(super) fn server_list(&self) -> String {
-        list(&self.server_cpus)
+    pub(super) fn server_list(&self) -> Option<String> {
+        (!self.server_cpus.is_empty()).then(|| list(&self.server_cpus))
     }
+}
+
+/// The CPUs of a list as the kernel writes it: `0-3,8`. What is none of its forms is left out.
+fn numbers(list: &str) -> Vec<usize> {
+    let parts = list.trim().split(',').filter_map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
+    });
+    parts.flatten().collect()
 }
 
 fn list(cpus: &[usize]) -> String {
@@ -82,5 +100,7 @@ mod tests {
         assert_eq!(limits(&[0, 1, 2], 2), (vec![0, 1], vec![0, 1]));
         assert_eq!(limits(&[0, 1], 4), (vec![0, 1], vec![0, 1]));
         assert_eq!(list(&[0, 3]), "0,3");
+        assert_eq!(numbers("\t0-2,5,8-9\n"), [0, 1, 2, 5, 8, 9]);
+        assert!(numbers("none").is_empty());
     }
 }

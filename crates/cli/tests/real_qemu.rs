@@ -26,7 +26,8 @@ fn real_machines_answer_and_their_time_is_taken_apart() {
         let phases = phases_of(sample);
         let names: Vec<_> = phases.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["prepare", "spawn", "firmware_kernel", "init", "connect", "exec"]);
-        assert!(phases.iter().all(|(_, ns)| *ns > 0), "{phases:?}");
+        // The answer to the hello may have come before whoever waits for it was scheduled.
+        assert!(phases.iter().all(|(name, ns)| *ns > 0 || name == "connect"), "{phases:?}");
         assert_eq!(phases.iter().map(|(_, ns)| ns).sum::<u64>() as f64, sample["value"].as_f64().unwrap());
     }
     assert_eq!(world.json(&["show", "latest"]), report);

@@ -4,12 +4,13 @@
 mod common;
 
 use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use common::run_dir;
-use virtmark_host::process::{FIRST_USER, GROUP, Lockdown, OwnUser, Spawn, Stream, WriteRules};
+use virtmark_host::process::{FIRST_USER, GROUP, Lockdown, OwnUser, Spawn, Stream, Tcp, WriteRules};
 
 /// What a shell writes that is locked down, on both streams.
 fn output(place: &Path, lockdown: Lockdown, script: &str) -> String {
@@ -61,7 +62,7 @@ fn a_user_of_its_own_has_one_group_and_no_capabilities() {
 
 #[test]
 fn only_what_is_allowed_can_be_written() {
-    let rules = match WriteRules::new() {
+    let rules = match WriteRules::new(Tcp::None) {
         Ok(rules) => rules,
         Err(error) => return eprintln!("skipped: this kernel has no Landlock: {error}"),
     };
@@ -91,7 +92,44 @@ fn a_process_outside_cannot_be_signalled() {
         Err(error) => return eprintln!("skipped: this kernel has no Landlock: {error}"),
     }
     let place = tempfile::tempdir().unwrap();
-    let lockdown = || Lockdown { user: None, writes: Some(WriteRules::new().unwrap()) };
+    let lockdown = || Lockdown { user: None, writes: Some(WriteRules::new(Tcp::None).unwrap()) };
     let text = output(place.path(), lockdown(), "kill -0 $PPID && echo reached; kill -0 $$ && echo itself");
     assert!(text.contains("itself") && !text.contains("reached"), "{text}");
+}
+
+#[test]
+fn tcp_is_as_it_was_told() {
+    match WriteRules::version() {
+        Ok(version) if version >= 4 => {}
+        Ok(version) => return eprintln!("skipped: version {version} of Landlock knows no TCP"),
+        Err(error) => return eprintln!("skipped: this kernel has no Landlock: {error}"),
+    }
+    let listener = TcpListener::bind(LOOPBACK).unwrap();
+    let itself = std::env::current_exe().unwrap();
+    let script = format!(
+        "{PORT}={} {} --exact --ignored --nocapture what_can_be_done_with_tcp",
+        listener.local_addr().unwrap().port(),
+        itself.display()
+    );
+    let place = tempfile::tempdir().unwrap();
+    for (tcp, [binds, connects]) in
+        [(Tcp::None, [false, false]), (Tcp::Listen, [true, false]), (Tcp::Any, [true, true])]
+    {
+        let lockdown = Lockdown { user: None, writes: Some(WriteRules::new(tcp).unwrap()) };
+        let text = output(place.path(), lockdown, &script);
+        assert!(text.contains(&format!("\nbinds {binds}, connects {connects}\n")), "{tcp:?}: {text}");
+    }
+}
+
+const LOOPBACK: (&str, u16) = ("127.0.0.1", 0);
+/// The variable with the port of somebody who listens.
+const PORT: &str = "VIRTMARK_TEST_PORT";
+
+#[test]
+#[ignore = "part of another test, which runs it locked in"]
+fn what_can_be_done_with_tcp() {
+    let port = std::env::var(PORT).unwrap().parse().unwrap();
+    let binds = TcpListener::bind(LOOPBACK).is_ok();
+    let connects = TcpStream::connect((LOOPBACK.0, port)).is_ok();
+    println!("\nbinds {binds}, connects {connects}");
 }

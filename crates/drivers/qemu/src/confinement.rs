@@ -14,9 +14,9 @@ use std::process::Command;
 use rustix::fs::{Gid, MemfdFlags, Mode, fchmod, fchown};
 use serde::Serialize;
 use virtmark_host::cgroup::{Limits, MachineCgroup};
-use virtmark_host::process::{GROUP, Lockdown, OwnUser, Spawn, WriteRules};
+use virtmark_host::process::{GROUP, Lockdown, OwnUser, Spawn, Tcp, WriteRules};
 use virtmark_host::rundir::RunDir;
-use virtmark_hypervisor::{BootImage, Error, MachineSpec, Result};
+use virtmark_hypervisor::{BootImage, Error, MachineSpec, Network, Result};
 use virtmark_model::Accelerator;
 
 use crate::discover::Program;
@@ -140,9 +140,9 @@ impl Confinement {
 
     /// Has a VMM give up its rights before it executes, and QEMU install its filter. Gives the paths under which it
     /// finds its files.
-    pub(crate) fn lock_in(&self, spawn: &mut Spawn, files: &Files) -> Result<Files> {
+    pub(crate) fn lock_in(&self, spawn: &mut Spawn, files: &Files, spec: &MachineSpec) -> Result<Files> {
         let writes = if self.facts.file_system.holds {
-            Some(WriteRules::new().map_err(Error::io("make Landlock rules"))?)
+            Some(WriteRules::new(tcp(&spec.networks)).map_err(Error::io("make Landlock rules"))?)
         } else {
             None
         };
@@ -219,6 +219,16 @@ fn limits(spec: &MachineSpec, accelerator: Accelerator) -> Limits {
     }
 }
 
+/// What a VMM does with TCP for its guest: it listens at forwarded ports, and makes the guest's connections.
+fn tcp(networks: &[Network]) -> Tcp {
+    let of = |network: &Network| match network {
+        Network::User { restricted: false, .. } => Tcp::Any,
+        Network::User { forwards, .. } if !forwards.is_empty() => Tcp::Listen,
+        Network::Shared { .. } | Network::User { .. } => Tcp::None,
+    };
+    networks.iter().map(of).max().unwrap_or(Tcp::None)
+}
+
 /// The user that VMMs can have of their own; otherwise why not.
 fn own_user(accelerator: Accelerator) -> Result<OwnUser, String> {
     OwnUser::check()?;
@@ -283,6 +293,16 @@ mod tests {
         assert_eq!(limits(&spec, Accelerator::Tcg).memory_bytes, (256 + 2 + 128 + 1024) << 20);
         spec.disks.push(Disk { name: "data".into(), size_bytes: 1 << 30 });
         assert_eq!(limits(&spec, Accelerator::Kvm).memory_bytes, (256 + 2 + 128 + 1024) << 20);
+    }
+
+    #[test]
+    fn a_vmm_has_as_much_of_tcp_as_its_networks_need() {
+        let user = |forwards: &[u16], restricted| Network::User { forwards: forwards.to_vec(), restricted };
+        let shared = Network::Shared { segment: "lan".into() };
+        assert_eq!(tcp(&[]), Tcp::None);
+        assert_eq!(tcp(&[shared.clone(), user(&[], true)]), Tcp::None);
+        assert_eq!(tcp(&[user(&[22], true), shared]), Tcp::Listen);
+        assert_eq!(tcp(&[user(&[22], true), user(&[], false)]), Tcp::Any);
     }
 
     #[test]

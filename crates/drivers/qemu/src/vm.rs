@@ -182,7 +182,7 @@ impl Vm {
         let mut files = Files { image: image.clone(), memory: mapped.map(Path::to_path_buf) };
         let mut cgroup = None;
         if spec.confined {
-            files = platform.confinement().lock_in(&mut spawn, &files)?;
+            files = platform.confinement().lock_in(&mut spawn, &files, spec)?;
             cgroup = platform.confinement().cgroup(&platform.run_dir, &home, spec)?;
         }
         let memory_kind = match (&memory, &files.memory) {

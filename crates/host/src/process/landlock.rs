@@ -13,12 +13,14 @@ const REFER: u64 = 1 << 13;
 /// `TRUNCATE` (version 3).
 const TRUNCATE: u64 = 1 << 14;
 /// `BIND_TCP` and `CONNECT_TCP` (version 4).
-const TCP: u64 = 0b11;
+const BIND_TCP: u64 = 1;
+const CONNECT_TCP: u64 = 1 << 1;
 /// `ABSTRACT_UNIX_SOCKET` and `SIGNAL` (version 6): both only within what is locked in together.
 const SCOPES: u64 = 0b11;
 
 const CREATE_RULESET_VERSION: libc::c_uint = 1;
 const RULE_PATH_BENEATH: libc::c_uint = 1;
+const RULE_NET_PORT: libc::c_uint = 2;
 
 /// `struct landlock_ruleset_attr`. A kernel that knows fewer fields takes it when the others are zero.
 #[repr(C)]
@@ -35,9 +37,27 @@ struct PathBeneath {
     parent_fd: i32,
 }
 
+/// `struct landlock_net_port_attr`.
+#[repr(C)]
+struct NetPort {
+    allowed_access: u64,
+    port: u64,
+}
+
+/// What a child may still do with TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tcp {
+    /// Nothing.
+    None,
+    /// Wait for connections at a port that the kernel chooses.
+    Listen,
+    /// What its user may.
+    Any,
+}
+
 /// What a child may still do: write to the files that are allowed here, and to what it has open. It can change no other
-/// file or directory, open no TCP connection, and signal no process but itself and its children, as far as the kernel's
-/// version of Landlock knows these things.
+/// file or directory, use TCP as far as it was told, and signal no process but itself and its children, as far as the
+/// kernel's version of Landlock knows these things.
 #[derive(Debug)]
 pub struct WriteRules {
     ruleset: OwnedFd,
@@ -51,31 +71,42 @@ impl WriteRules {
         u32::try_from(version).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
-    /// Rules that allow nothing yet.
-    pub fn new() -> io::Result<Self> {
+    /// Rules that allow no file yet.
+    pub fn new(tcp: Tcp) -> io::Result<Self> {
         let version = Self::version()?;
         let since = |wanted: u32, access: u64| if version >= wanted { access } else { 0 };
         let file_access = WRITE_FILE | since(3, TRUNCATE);
         let attributes = RulesetAttributes {
             handled_access_fs: file_access | CHANGE_DIRECTORY | since(2, REFER),
-            handled_access_net: since(4, TCP),
+            handled_access_net: if tcp == Tcp::Any { 0 } else { since(4, BIND_TCP | CONNECT_TCP) },
             scoped: since(6, SCOPES),
         };
         let ruleset = create_ruleset(Some(&attributes), 0)?;
-        Ok(Self { ruleset: owned(ruleset)?, file_access })
+        let rules = Self { ruleset: owned(ruleset)?, file_access };
+        if tcp == Tcp::Listen && attributes.handled_access_net != 0 {
+            // Port 0 stands for a port of the kernel's choice.
+            rules.add(RULE_NET_PORT, &NetPort { allowed_access: BIND_TCP, port: 0 })?;
+        }
+        Ok(rules)
     }
 
     /// Allows writing to this file, also when it is opened again.
-    #[allow(unsafe_code)]
     pub fn allow(&self, file: BorrowedFd<'_>) -> io::Result<()> {
         let rule = PathBeneath { allowed_access: self.file_access, parent_fd: file.as_raw_fd() };
-        // SAFETY: `rule` is a whole rule of this type for the length of the call, and both descriptors are open.
+        self.add(RULE_PATH_BENEATH, &rule)
+    }
+
+    /// Adds a rule; `T` is the structure of rules of type `kind`.
+    #[allow(unsafe_code)]
+    fn add<T>(&self, kind: libc::c_uint, rule: &T) -> io::Result<()> {
+        // SAFETY: `rule` is a whole rule of this type for the length of the call; the descriptor, and one that it names,
+        // are open.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_landlock_add_rule,
                 self.ruleset.as_raw_fd(),
-                RULE_PATH_BENEATH,
-                &raw const rule,
+                kind,
+                std::ptr::from_ref(rule),
                 0,
             )
         };

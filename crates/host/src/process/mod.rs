@@ -25,7 +25,7 @@ mod usage;
 
 pub use child::{Child, describe_exit};
 pub use error::ProcessError;
-pub use landlock::WriteRules;
+pub use landlock::{Tcp, WriteRules};
 pub use limit::raise_descriptor_limit;
 pub use lockdown::{FIRST_USER, GROUP, Lockdown, OwnUser};
 pub use registry::{LiveChild, kill_all_children, kill_children_named, live_children};

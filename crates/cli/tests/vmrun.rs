@@ -185,6 +185,43 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
     assert!(!lab.world.path("out").exists());
 }
 
+/// What is in the way of text: bytes that are none, aliases, a name that leads nowhere.
+#[test]
+fn odd_output_and_odd_maps_pass() {
+    let lab = Lab::new(1);
+    let line = lab.servers[0].line();
+    let text = format!("{} db\tprimary # the first\nno-such-host.invalid lost\n", line.trim_end());
+    fs::write(lab.world.path("map"), &text).unwrap();
+    let payload = lab.payload("printf 'caf\\351\\000\\n'; printf 'virtmark: metric \\377 1 s\\n'");
+    let output = lab.vmrun(&payload, &["-t", "1", "--ready", "any"]).assert().code(3);
+    let report = read(&output);
+    assert_eq!(fs::read(lab.results("machines/vm-0/stdout")).unwrap().get(..6), Some(&b"caf\xe9\0\n"[..]));
+    assert!(fs::read(lab.results("run-1-result")).unwrap().starts_with(b"### vm-0\ncaf\xe9\0\n"));
+    let one: Value =
+        serde_json::from_slice(&fs::read(lab.results("machines/vm-0/result.json")).unwrap()).unwrap();
+    assert_eq!((&one["aliases"], &one["succeeded"]), (&json!(["db", "primary"]), &json!(true)));
+    assert_eq!(one["malformed"].as_array().unwrap().len(), 1);
+    let lost = report["machines"].as_array().unwrap().iter().find(|machine| machine["name"] == "lost");
+    let message = lost.unwrap()["message"].as_str().unwrap();
+    assert!(message.contains("cannot find the address of no-such-host.invalid"), "{message}");
+    // Whoever is an alias is nobody else.
+    fs::write(lab.world.path("map"), format!("{text}192.0.2.1 db\n")).unwrap();
+    lab.vmrun(&payload, &["--id", "run-2"]).assert().code(2).stderr(contains("db"));
+}
+
+#[test]
+fn a_full_disk_here_is_told_and_the_run_is_in_the_archive() {
+    let lab = Lab::new(1);
+    fs::create_dir(lab.world.path("out")).unwrap();
+    let Some(_small) = lab.world.small_tmpfs("out") else { return };
+    let payload = lab.payload("PATH=/bin:/usr/bin; head -c 8000000 /dev/zero");
+    let output = lab.vmrun(&payload, &[]).assert().failure();
+    let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(told.contains("free some space, or choose another place with --output"), "{told}");
+    let shown = lab.world.json(&["show", "run-1"]);
+    assert_eq!((&shown["failed"], &shown["machines"][0]["failure"]), (&json!(1), &json!("disk_full")));
+}
+
 impl Lab {
     /// The program, to be sent signals.
     fn start(&self, payload: &str) -> Child {

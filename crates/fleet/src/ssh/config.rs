@@ -2,12 +2,16 @@
 //!
 //! `HostName`, `IdentityAgent`, `IdentityFile`, `Port`, `StrictHostKeyChecking`, `User` and `UserKnownHostsFile`, in
 //! `Host` blocks and outside. The first value wins, but of `IdentityFile` all count. `Match` blocks are left out, but
-//! for `Match all`; `Include` is not followed.
+//! for `Match all`. `Include` is followed, also in a block: there for the hosts of the block only.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::include;
 use crate::auth::HostKeyPolicy;
+
+/// Files within files, as OpenSSH's client has it: more is a mistake, such as one that includes itself.
+const DEEPEST: usize = 16;
 
 /// A client's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +22,8 @@ pub struct ClientConfig {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Block {
-    patterns: Vec<Pattern>,
+    /// One list of the block itself, and one of each block in which its file is included: all must be for a host.
+    patterns: Vec<Vec<Pattern>>,
     settings: Vec<(String, Vec<String>)>,
 }
 
@@ -41,42 +46,75 @@ pub(crate) struct HostConfig {
 }
 
 impl ClientConfig {
-    /// Reads a file; one that is not there says nothing.
+    /// Reads a file, and those that it includes; one that is not there says nothing.
     pub fn from_file(path: &Path, home: &Path) -> io::Result<Self> {
+        let mut config = Self { blocks: Vec::new(), home: home.into() };
         match std::fs::read(path) {
-            Ok(bytes) => Ok(Self::parse(&String::from_utf8_lossy(&bytes), home)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::parse("", home)),
-            Err(error) => Err(error),
+            Ok(bytes) => config.take(&String::from_utf8_lossy(&bytes), &[], Some(DEEPEST))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
+        Ok(config)
     }
 
-    /// Reads the text of a file; `~` is the home directory.
+    /// Reads a text; `~` is the home directory. `Include` is not followed.
     pub fn parse(text: &str, home: &Path) -> Self {
+        let mut config = Self { blocks: Vec::new(), home: home.into() };
+        // Only files that are read can fail.
+        let _ = config.take(text, &[], None);
+        config
+    }
+
+    /// Takes the lines of a text for the hosts of `outer`, and the files that it includes, where so many are allowed within
+    /// each other.
+    fn take(&mut self, text: &str, outer: &[Vec<Pattern>], depth: Option<usize>) -> io::Result<()> {
         let everywhere = vec![Pattern { text: "*".into(), negated: false }];
-        let mut blocks = vec![Block { patterns: everywhere.clone(), settings: Vec::new() }];
+        let within = |patterns| outer.iter().cloned().chain([patterns]).collect::<Vec<_>>();
+        let mut here = within(everywhere.clone());
+        self.begin(&here);
         for line in text.lines() {
             let mut words = words(line).into_iter();
             let Some(keyword) = words.next().map(|word| word.to_ascii_lowercase()) else { continue };
             let words: Vec<String> = words.collect();
             match keyword.as_str() {
                 "host" => {
-                    let patterns = words.iter().map(|word| Pattern::new(word)).collect();
-                    blocks.push(Block { patterns, settings: Vec::new() });
+                    here = within(words.iter().map(|word| Pattern::new(word)).collect());
+                    self.begin(&here);
                 }
                 "match" => {
                     let all = words.len() == 1 && words[0].eq_ignore_ascii_case("all");
-                    let patterns = if all { everywhere.clone() } else { Vec::new() };
-                    blocks.push(Block { patterns, settings: Vec::new() });
+                    here = within(if all { everywhere.clone() } else { Vec::new() });
+                    self.begin(&here);
+                }
+                "include" => {
+                    let Some(depth) = depth else { continue };
+                    let deeper = depth.checked_sub(1).ok_or_else(|| {
+                        io::Error::other(format!(
+                            "files include each other, {DEEPEST} deep at Include {}",
+                            words.join(" ")
+                        ))
+                    })?;
+                    for word in &words {
+                        for file in include::files(word, &self.home)? {
+                            let bytes = std::fs::read(file)?;
+                            self.take(&String::from_utf8_lossy(&bytes), &here, Some(deeper))?;
+                        }
+                    }
+                    self.begin(&here);
                 }
                 _ => {
                     // There is always the one at the start.
-                    if let Some(block) = blocks.last_mut() {
+                    if let Some(block) = self.blocks.last_mut() {
                         block.settings.push((keyword, words));
                     }
                 }
             }
         }
-        Self { blocks, home: home.into() }
+        Ok(())
+    }
+
+    fn begin(&mut self, patterns: &[Vec<Pattern>]) {
+        self.blocks.push(Block { patterns: patterns.to_vec(), settings: Vec::new() });
     }
 
     /// What it says of a host that goes by any of these names; the first is what tokens stand for.
@@ -136,14 +174,20 @@ fn set<T>(place: &mut Option<T>, value: T) {
 
 impl Block {
     fn is_for(&self, names: &[&str]) -> bool {
-        let matches =
-            |pattern: &Pattern| names.iter().any(|name| is_like(pattern.text.as_bytes(), name.as_bytes()));
-        let (mut for_it, mut against) = (false, false);
-        for pattern in self.patterns.iter().filter(|pattern| matches(pattern)) {
-            if pattern.negated { against = true } else { for_it = true }
-        }
-        for_it && !against
+        self.patterns.iter().all(|patterns| are_for(patterns, names))
     }
+}
+
+fn are_for(patterns: &[Pattern], names: &[&str]) -> bool {
+    let matches = |pattern: &Pattern| {
+        let text = pattern.text.to_ascii_lowercase();
+        names.iter().any(|name| include::is_like(text.as_bytes(), name.to_ascii_lowercase().as_bytes()))
+    };
+    let (mut for_it, mut against) = (false, false);
+    for pattern in patterns.iter().filter(|pattern| matches(pattern)) {
+        if pattern.negated { against = true } else { for_it = true }
+    }
+    for_it && !against
 }
 
 impl Pattern {
@@ -152,19 +196,6 @@ impl Pattern {
             Some(text) => Self { text: text.into(), negated: true },
             None => Self { text: word.into(), negated: false },
         }
-    }
-}
-
-/// `*` stands for any bytes, `?` for one.
-fn is_like(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.first(), name.first()) {
-        (None, None) => true,
-        (Some(b'*'), _) => is_like(&pattern[1..], name) || (!name.is_empty() && is_like(pattern, &name[1..])),
-        (Some(b'?'), Some(_)) => is_like(&pattern[1..], &name[1..]),
-        (Some(wanted), Some(found)) if wanted.eq_ignore_ascii_case(found) => {
-            is_like(&pattern[1..], &name[1..])
-        }
-        _ => false,
     }
 }
 
@@ -248,6 +279,30 @@ Match all
         assert_eq!((other.port, other.policy), (None, Some(HostKeyPolicy::Strict)));
     }
 
+    #[test]
+    fn included_files_are_for_the_hosts_of_their_block() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join(".ssh");
+        std::fs::create_dir_all(directory.join("conf.d")).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
+        write("config", "Include conf.d/* absent\nHost vm-*\n  Include ~/.ssh/of-vms\n  User late\n");
+        write("conf.d/1", "Host vm-1\n  Port 2201\n");
+        write("conf.d/2", "Host *\n  Port 2202\n");
+        write("of-vms", "User bench\nHost other vm-2\n  HostName two\n");
+        let config = ClientConfig::from_file(&directory.join("config"), home.path()).unwrap();
+        let found = |name: &str| {
+            let found = config.of(&[name]);
+            (found.port, found.user, found.host_name)
+        };
+        let bench = Some("bench".to_owned());
+        assert_eq!(found("vm-1"), (Some(2201), bench.clone(), None));
+        assert_eq!(found("vm-2"), (Some(2202), bench, Some("two".into())));
+        assert_eq!(found("other"), (Some(2202), None, None));
+        write("of-vms", "Include of-vms\n");
+        let error = ClientConfig::from_file(&directory.join("config"), home.path()).unwrap_err().to_string();
+        assert!(error.contains("Include of-vms"), "{error}");
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read(text in "(Host|Port|Match|User|[ =\"*?!#a\n]){0,60}") {
@@ -257,11 +312,11 @@ Match all
         #[test]
         fn a_pattern_of_a_name_itself_fits(name in "[a-z.-]{1,12}", cut in 0_usize..12) {
             let at = cut.min(name.len());
-            prop_assert!(is_like(name.as_bytes(), name.as_bytes()));
+            prop_assert!(include::is_like(name.as_bytes(), name.as_bytes()));
             let start = format!("{}*", &name[..at]);
-            prop_assert!(is_like(start.as_bytes(), name.as_bytes()));
+            prop_assert!(include::is_like(start.as_bytes(), name.as_bytes()));
             let longer = format!("{name}x");
-            prop_assert!(!is_like(name.as_bytes(), longer.as_bytes()));
+            prop_assert!(!include::is_like(name.as_bytes(), longer.as_bytes()));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod config;
 mod handler;
+mod include;
 mod known;
 mod login;
 mod session;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use virtmark_archive::Error as ArchiveError;
 use virtmark_driver_endpoint::MappingError;
 use virtmark_fleet::auth::AuthError;
+use virtmark_fleet::bench::BenchFileError;
 use virtmark_fleet::local::LocalError;
 use virtmark_fleet::map::MapError;
 use virtmark_fleet::provider::SetUpError;
@@ -114,6 +115,9 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::Usage);
     }
     if let Some(MapError::Empty { .. } | MapError::Part { .. }) = cause.downcast_ref() {
+        return Some(Exit::Usage);
+    }
+    if let Some(BenchFileError::Invalid { .. }) = cause.downcast_ref() {
         return Some(Exit::Usage);
     }
     if let Some(error) = cause.downcast_ref::<SetUpError>() {

@@ -5,6 +5,7 @@ mod endpoint;
 mod image;
 mod kvrun;
 mod lab;
+mod kvbench;
 mod machine;
 mod names;
 mod pace;
@@ -32,6 +33,7 @@ pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
 pub(crate) use names::command_line;
 pub(crate) use pace::PaceArguments;
+pub(crate) use kvbench::{KvbenchArguments, KvbenchCommand};
 pub(crate) use payload::{
     PayloadArguments, PayloadCommand, PayloadLimits, PayloadLintArguments, PayloadPackArguments,
     PayloadRunArguments,
@@ -91,6 +93,7 @@ Environment:
   VIRTMARK_TOKEN     bearer token of a sandbox service (or --token)
   NO_COLOR           neither colours nor bars";
 
+  virtmark kvbench bench.toml                  machines, payloads and report from one file
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "virtmark", version = env!("VIRTMARK_VERSION"), about = ABOUT, long_about = LONG_ABOUT)]
@@ -167,6 +170,8 @@ impl Command {
     pub(crate) fn archive_mut(&mut self) -> Option<&mut ArchiveArguments> {
         match self {
             Self::Capture(options) => Some(&mut options.archive),
+    /// Set up machines, run payloads on them and report, as one file says; what is done is not done again
+    Kvbench(KvbenchArguments),
             Self::Lifecycle(options) => Some(&mut options.archive),
             Self::Restore(options) => Some(&mut options.archive),
             Self::Sweep(options) => Some(&mut options.archive),
@@ -196,6 +201,7 @@ pub(crate) struct CompletionsArguments {
 }
 
 #[derive(Debug, Args)]
+            Self::Kvbench(options) => options.command.is_none(),
 #[command(after_help = "Example:\n  virtmark man ~/.local/share/man/man1")]
 pub(crate) struct ManArguments {
     /// The directory, made where there is none

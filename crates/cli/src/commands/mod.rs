@@ -8,6 +8,7 @@ pub(crate) mod image;
 pub(crate) mod import;
 pub(crate) mod kvrun;
 pub(crate) mod lab;
+pub(crate) mod kvbench;
 pub(crate) mod lifecycle;
 pub(crate) mod man;
 pub(crate) mod payload;

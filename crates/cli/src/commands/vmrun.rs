@@ -1,110 +1,63 @@
 //! `virtmark vmrun`
 
 use std::env;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::Context;
-use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Value, json};
-use virtmark_archive::RunWriter;
+use serde_json::json;
 use virtmark_fleet::auth::Auth;
-use virtmark_fleet::map::{HostMap, Machine};
+use virtmark_fleet::map::HostMap;
 use virtmark_fleet::ssh::{ClientConfig, SshOptions, SshTransport};
-use virtmark_fleet::{
-    Failure as MachineFailure, FleetReport, Job, MachineRun, ResultsDir, SCENARIO, Source, Transport,
-    Verdict, Watch, all_at_once, local,
-};
+use virtmark_fleet::{FleetReport, Job, SCENARIO, Transport, Verdict, all_at_once, local};
 use virtmark_host::signals;
-use virtmark_model::{HypervisorFacts, Run, RunId, RunStatus, Sample};
-use virtmark_payload::{Code, Report, lint_file};
+use virtmark_model::{HypervisorFacts, RunId};
+use virtmark_payload::{Code, Report};
 use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{Style, format};
-use virtmark_scenarios::{Plan, Progress as _};
+use virtmark_scenarios::Progress as _;
 
 use super::payload::limits;
 use crate::args::{LoginArguments, VmrunArguments};
-use crate::environment::{self, Meter};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::measure;
 use crate::output;
+use crate::payload_run::{self, Ran, Request};
 use crate::progress::Progress;
 use crate::stop::cancel_on;
 
 pub(crate) fn run(options: &VmrunArguments, quiet: bool) -> anyhow::Result<Exit> {
     let progress = Progress::new(SCENARIO, quiet);
     // Cheapest first: nothing is sent that could not be run, or kept.
-    let payload = checked(options, &progress)?;
+    let payload = payload_run::checked(&options.payload, &limits(&options.limits), &progress)?;
     let map = HostMap::from_file(&options.hosts)?;
     let transport = transport(options, &progress)?;
     let archive = measure::open(&options.archive)?;
-    let started_at = Timestamp::now();
-    let id = options.id.clone().unwrap_or_else(|| RunId::new(SCENARIO, started_at, measure::random()));
+    let id = options.id.clone().unwrap_or_else(payload_run::new_id);
     let job = job(options, &payload, &map, &id)?;
-    let results = ResultsDir::create(&options.output, id.as_str()).with_context(|| {
-        let place = options.output.join(id.as_str());
-        format!(
-            "cannot make the directory of results {}; choose another place with --output",
-            place.display()
-        )
-    })?;
     let interrupt = signals::install().context("cannot listen for signals")?;
     let cancel = cancel_on(&interrupt, "stopping; what came home is kept", &progress)?;
-    let meter = Meter::start();
-    let facts = HypervisorFacts {
+    let hypervisor = HypervisorFacts {
         name: "machines".into(),
         version: format!("{} over {}", map.machines().len(), transport.name()),
         ..HypervisorFacts::default()
     };
-    let mut run = Run {
+    let request = Request {
         id,
-        scenario: SCENARIO.into(),
-        started_at,
-        finished_at: None,
-        status: RunStatus::Running,
-        configuration: configuration(options, &payload, &job, &map, results.path()),
-        environment: environment::of(facts),
+        payload: &payload,
+        job: &job,
+        map: &map,
+        transport: &transport,
+        archive: &archive,
+        output: &options.output,
+        hypervisor,
+        image: None,
+        more: json!({}),
     };
-    let writer = archive.begin(&run)?;
-    progress.note(&format!(
-        "{}: {} on {} machines",
-        run.id,
-        name_of(&payload, &job.source),
-        map.machines().len()
-    ));
-    progress.begin(Plan { warmups: 0, samples: map.machines().len() as u64 });
-    let recorder = Recorder {
-        progress: progress.clone(),
-        payload: name_of(&payload, &job.source),
-        state: Mutex::new(State { writer, samples: Vec::new(), problem: None, waiting: Vec::new() }),
-    };
-    let machines = virtmark_fleet::run(&map, &job, &transport, &results, &recorder, &cancel);
-    progress.finish();
-
-    let State { writer, samples, problem, .. } =
-        recorder.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    meter.finish(&mut run.environment, machines.len() as u64);
-    run.status = match interrupt.signal() {
-        Some(_) => RunStatus::Interrupted,
-        None => RunStatus::Complete,
-    };
-    let finished_at = Timestamp::now();
-    run.finished_at = Some(finished_at);
-    let report = FleetReport::from_samples(&run, &samples);
-    let all = Everything { report: &report, details: &machines };
-    let written = results.finish(&machines, &all).with_context(|| {
-        format!("cannot write the results in {}; those of each machine are there", results.path().display())
-    });
-    let ended = writer.finish(run.status, finished_at, &run.environment);
+    let Ran { report, verdict, kept } = payload_run::carry_out(request, &interrupt, &cancel, &progress)?;
     present(&report, quiet)?;
-    written?;
-    // What the archive could not take is in the directory all the same.
-    problem.map_or(Ok(()), Err)?;
-    ended?;
-    Ok(match (interrupt.signal(), Verdict::of(&machines)) {
+    kept?;
+    Ok(match (interrupt.signal(), verdict) {
         (Some(signal), _) => Exit::Signaled(signal),
         (None, Verdict::AllSucceeded) => Exit::Ok,
         (None, Verdict::NoneSucceeded) => Exit::NothingSucceeded,
@@ -119,20 +72,6 @@ pub(crate) fn present(report: &FleetReport, quiet: bool) -> anyhow::Result<()> {
         output::people(&format!("\n{}", table(report).render(Style::for_stderr())));
     }
     output::json(report)
-}
-
-/// What lint says of the payload; an error where it says that it must not be run.
-fn checked(options: &VmrunArguments, progress: &Progress) -> anyhow::Result<Report> {
-    let report = lint_file(&options.payload, &limits(&options.limits))?;
-    let file = options.payload.display();
-    if let Some(first) = report.errors().next() {
-        let message = format!("{file} is not sent: {first}; `virtmark payload lint {file}` tells everything");
-        return Err(Failure::usage(message).into());
-    }
-    for warning in &report.findings {
-        progress.note(&format!("{file}: {warning}"));
-    }
-    Ok(report)
 }
 
 fn transport(options: &VmrunArguments, progress: &Progress) -> anyhow::Result<SshTransport> {
@@ -175,11 +114,7 @@ fn job(options: &VmrunArguments, payload: &Report, map: &HostMap, id: &RunId) ->
         let message = format!("--ready {} cannot be: the map has {machines} machines", options.ready);
         return Err(Failure::usage(message).into());
     }
-    let file = options.payload.display();
-    let source = Source::read(&options.payload).with_context(|| format!("cannot read {file}"))?;
-    if payload.sha256.as_ref() != Some(&source.sha256) {
-        anyhow::bail!("{file} changed while it was checked; run again when nothing writes to it");
-    }
+    let source = payload_run::source(&options.payload, payload)?;
     let manifest = payload.manifest.clone().unwrap_or_default();
     Ok(Job {
         id: id.to_string(),
@@ -195,97 +130,6 @@ fn job(options: &VmrunArguments, payload: &Report, map: &HostMap, id: &RunId) ->
         retries: options.retries,
         parallel: options.parallel.unwrap_or_else(|| all_at_once(map)),
     })
-}
-
-/// The name that the payload gives itself, or that of its file.
-fn name_of(payload: &Report, source: &Source) -> String {
-    payload.manifest.as_ref().and_then(|manifest| manifest.name.clone()).unwrap_or_else(|| source.name())
-}
-
-fn configuration(
-    options: &VmrunArguments,
-    payload: &Report,
-    job: &Job,
-    map: &HostMap,
-    results: &Path,
-) -> Value {
-    let ns = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-    let manifest = payload.manifest.as_ref();
-    json!({
-        "command_line": measure::command_line(),
-        "payload": {
-            "name": name_of(payload, &job.source),
-            "version": manifest.and_then(|manifest| manifest.version.clone()),
-            "file": options.payload,
-            "bytes": job.source.bytes,
-            "sha256": job.source.sha256,
-        },
-        "machines": map,
-        "root": job.root,
-        "parameters": job.variables,
-        "ready": options.ready.to_string(),
-        "ready_timeout_ns": ns(job.ready_time),
-        "transfer_timeout_ns": ns(job.transfer_time),
-        "run_timeout_ns": ns(job.run_time),
-        "retries": job.retries,
-        "parallel": job.parallel,
-        "results": results,
-    })
-}
-
-/// Everything about a run, for its directory.
-#[derive(Serialize)]
-struct Everything<'a> {
-    #[serde(flatten)]
-    report: &'a FleetReport,
-    details: &'a [MachineRun],
-}
-
-/// Shows what happens, and keeps each machine's samples as soon as it is done.
-struct Recorder {
-    progress: Progress,
-    payload: String,
-    state: Mutex<State>,
-}
-
-struct State {
-    writer: RunWriter,
-    samples: Vec<Sample>,
-    /// What kept the archive from taking a sample.
-    problem: Option<anyhow::Error>,
-    /// Machines of which was told that they are waited for.
-    waiting: Vec<String>,
-}
-
-impl Watch for Recorder {
-    fn waiting(&self, machine: &Machine, failure: &MachineFailure) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.waiting.contains(&machine.name) {
-            state.waiting.push(machine.name.clone());
-            self.progress.note(&format!("{}: {failure}; trying again", machine.name));
-        }
-    }
-
-    fn done(&self, run: &MachineRun) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let samples = run.samples(&self.payload, state.samples.len() as u64);
-        for malformed in &run.results.malformed {
-            self.progress.note(&format!("{}: {malformed}", run.machine.name));
-        }
-        for sample in &samples {
-            if state.problem.is_none()
-                && let Err(error) = state.writer.record(sample)
-            {
-                self.progress
-                    .warn(&format!("the archive takes no more, the directory of results does: {error}"));
-                state.problem = Some(error.into());
-            }
-        }
-        if let Some(first) = samples.first() {
-            self.progress.recorded(first);
-        }
-        state.samples.extend(samples);
-    }
 }
 
 fn table(report: &FleetReport) -> Table {

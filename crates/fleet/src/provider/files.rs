@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::auth::{Auth, HostKeyPolicy, KnownHosts, Method};
 use crate::map::HostMap;
 
 /// How machines that were set up are logged in to: the same on all of them.
@@ -29,6 +30,16 @@ impl Login {
             "known_hosts": {"policy": "strict", "file": self.known_hosts},
         });
         format!("{auth:#}\n")
+    }
+
+    /// The same, for programs that are in the same process.
+    pub fn auth(&self) -> Auth {
+        Auth {
+            user: self.user.clone(),
+            method: Method::Key { file: self.key.clone(), passphrase: None },
+            known_hosts: KnownHosts { policy: HostKeyPolicy::Strict, file: Some(self.known_hosts.clone()) },
+            exposed: false,
+        }
     }
 
     /// A configuration file of OpenSSH's client (ssh_config(5)) in which the machines have their names:
@@ -65,7 +76,6 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Auth, HostKeyPolicy, Method};
 
     fn login() -> Login {
         Login { user: "root".into(), key: "/keys/id".into(), known_hosts: "/run/x/known_hosts".into() }
@@ -74,6 +84,7 @@ mod tests {
     #[test]
     fn the_authentication_file_is_one() {
         let auth = Auth::parse(login().auth_file().as_bytes(), Path::new("auth.json"), None).unwrap();
+        assert_eq!(auth, login().auth());
         assert_eq!(auth.user, "root");
         assert_eq!(auth.method, Method::Key { file: "/keys/id".into(), passphrase: None });
         assert_eq!(auth.known_hosts.policy, HostKeyPolicy::Strict);

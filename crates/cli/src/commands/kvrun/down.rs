@@ -49,20 +49,17 @@ pub(super) fn run(id: Option<&str>, quiet: bool) -> anyhow::Result<Exit> {
     }
     if !quiet {
         for shown in &chosen {
-            output::people(&format!("virtmark: destroyed {} with {}\n", shown.id, machines(shown.replicas)));
+            output::people(&format!(
+                "virtmark: destroyed {} with {}\n",
+                shown.id,
+                place::counted(shown.replicas)
+            ));
         }
         if chosen.is_empty() {
             output::people("virtmark: no machines are set up\n");
         }
     }
     Ok(Exit::Ok)
-}
-
-fn machines(count: u16) -> String {
-    match count {
-        1 => "1 machine".into(),
-        count => format!("{count} machines"),
-    }
 }
 
 /// The one whose id begins so.

@@ -10,6 +10,7 @@ pub(super) fn run(json: bool) -> anyhow::Result<Exit> {
     let alive = super::alive()?;
     match json {
         true => output::json(&alive)?,
+        false if alive.is_empty() => output::people("virtmark: no machines are set up\n"),
         false => {
             let text = table(&alive).render(output::stdout_style());
             output::stdout(|output| output.write_all(text.as_bytes()))?;
@@ -20,7 +21,6 @@ pub(super) fn run(json: bool) -> anyhow::Result<Exit> {
 
 fn table(alive: &[Shown]) -> Table {
     let title = match alive {
-        [] => "no machines are set up".to_owned(),
         [_] => "machines that are set up".to_owned(),
         several => format!("machines that are set up, {} times", several.len()),
     };

@@ -62,8 +62,8 @@ fn up(mut options: KvrunUpArguments, quiet: bool) -> anyhow::Result<Exit> {
         result => result?,
     };
     progress.note(&format!(
-        "{} machines are ready after {:.1} s; `ssh -F {} {}-0` enters the first",
-        machines.map().machines().len(),
+        "{} after {:.1} s; `ssh -F {} {}-0` enters the first",
+        place::counted(options.replicas.get()),
         took.as_secs_f64(),
         place.ssh_config().display(),
         options.name

@@ -230,6 +230,14 @@ fn put(path: &Path, text: &str) -> anyhow::Result<()> {
     written.map_err(|error| output::on(error, path))
 }
 
+/// So many machines, in words.
+pub(super) fn counted(count: u16) -> String {
+    match count {
+        1 => "1 machine".into(),
+        count => format!("{count} machines"),
+    }
+}
+
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

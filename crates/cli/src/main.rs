@@ -13,6 +13,7 @@ mod failure;
 mod measure;
 mod output;
 mod pace;
+mod payload_run;
 mod platform;
 mod progress;
 mod recording;
@@ -54,6 +55,7 @@ fn dispatch(command: Command, quiet: bool) -> anyhow::Result<Exit> {
         Command::Export(options) => commands::export::run(&options),
         Command::Import(options) => commands::import::run(&options),
         Command::Image(options) => commands::image::run(&options),
+        Command::Kvbench(options) => commands::kvbench::run(&options, quiet),
         Command::Kvrun(options) => commands::kvrun::run(*options, quiet),
         Command::Lab(options) => commands::lab::run(&options, quiet),
         Command::Lifecycle(options) => commands::lifecycle::run(&options, quiet),

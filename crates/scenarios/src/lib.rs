@@ -6,6 +6,7 @@
 
 pub mod capture;
 mod command;
+pub mod compare;
 pub mod computesdk;
 mod destroy;
 pub mod figures;

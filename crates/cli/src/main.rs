@@ -53,6 +53,7 @@ fn dispatch(command: Command, quiet: bool) -> anyhow::Result<Exit> {
         Command::Capture(options) => commands::capture::run(&options, quiet),
         Command::Doctor(options) => commands::doctor::run(&options),
         Command::Export(options) => commands::export::run(&options),
+        Command::Guest(options) => commands::guest::run(*options, quiet),
         Command::Import(options) => commands::import::run(&options),
         Command::Image(options) => commands::image::run(&options),
         Command::Kvbench(options) => commands::kvbench::run(&options, quiet),

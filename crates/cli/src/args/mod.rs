@@ -2,6 +2,7 @@
 
 mod capture;
 mod endpoint;
+mod guest;
 mod image;
 mod kvrun;
 mod lab;
@@ -27,6 +28,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use capture::CaptureArguments;
 pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
+pub(crate) use guest::GuestArguments;
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice, RecipeName};
 pub(crate) use kvrun::{KvrunArguments, KvrunCommand, KvrunUpArguments};
 pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
@@ -76,6 +78,7 @@ Examples:
   virtmark tti --endpoint http://HOST:PORT     the same time, of any service with such an API
   virtmark restore                             how long until a snapshot answers again
   virtmark lifecycle --format csv              create, start, snapshot, restore, stop, destroy
+  virtmark guest cpu                           what computing inside costs beside the bare host
   virtmark sweep                               where concat_plan saturates on 4 vCPUs
   virtmark suite run quick                     several of these in one go, for one report
   virtmark show latest                         the figures of the newest run, computed again
@@ -119,6 +122,8 @@ pub(crate) enum Command {
     Lifecycle(LifecycleArguments),
     /// Measure what monitoring keeps of machines that live for seconds
     Capture(CaptureArguments),
+    /// Measure what running inside costs: sysbench, fio, iperf3 in a guest beside the same on the bare host
+    Guest(Box<GuestArguments>),
     /// Find where a service saturates: throughput and latency at rising levels of load, in a machine of known size
     Sweep(Box<SweepArguments>),
     /// Run a file of measurements in one go, check one, or see those that are built in

@@ -4,6 +4,7 @@ pub(crate) mod capture;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod export;
+pub(crate) mod guest;
 pub(crate) mod image;
 pub(crate) mod import;
 pub(crate) mod kvrun;

@@ -9,6 +9,7 @@ use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{ExtraColumn, RunSamples, format, sections, terminal};
 use virtmark_report::{Style, Tone};
 use virtmark_scenarios::capture::{self, CaptureReport};
+use virtmark_scenarios::guest::{self, GuestReport};
 use virtmark_scenarios::lifecycle::{self, LifecycleReport, Operation};
 use virtmark_scenarios::pace::Concurrent;
 use virtmark_scenarios::restore::{self, RestoreReport};
@@ -72,6 +73,13 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
             output::json(&report)
         }
         virtmark_suite::SCENARIO => super::suite::present(run, samples, quiet),
+        guest::SCENARIO => {
+            let report = GuestReport::from_samples(run, samples).with_context(context)?;
+            if !quiet {
+                output::people(&super::guest::tables(&report));
+            }
+            output::json(&report)
+        }
         virtmark_fleet::SCENARIO => super::vmrun::present(&FleetReport::from_samples(run, samples), quiet),
         other => {
             let message = format!(
@@ -85,6 +93,10 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
 
 /// A run with what its scenario has to say of each metric beyond the figures.
 pub(crate) fn with_judgement(run: Run, samples: Vec<Sample>) -> anyhow::Result<RunSamples> {
+    let mut samples = samples;
+    if run.scenario == guest::SCENARIO {
+        super::guest::by_side(&run, &mut samples);
+    }
     let mut all = RunSamples::new(run, samples);
     match all.run.scenario.as_str() {
         lifecycle::SCENARIO => {

@@ -140,8 +140,7 @@ fn labels(test: Test, bench: &Bench<'_>, block: u32, order: usize) -> BTreeMap<S
         Suite::Storage => {
             if let Some(target) = &bench.target {
                 labels.insert("direct".into(), target.direct.to_string());
-                let is_device = target.path.starts_with("/dev/");
-                labels.insert("target".into(), if is_device { "device" } else { "file" }.into());
+                labels.insert("target".into(), if target.is_device { "device" } else { "file" }.into());
             }
         }
         Suite::Cpu | Suite::Memory => {}

@@ -26,6 +26,8 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) path: String,
+    /// Whether it is a whole disk, and not a file.
+    pub(super) is_device: bool,
     /// Whether it is opened past the page cache.
     pub(super) direct: bool,
 }
@@ -153,7 +155,7 @@ mod tests {
         let plan = GuestPlan::new(Profile::Full, &Suite::ALL);
         let place = Place {
             threads: 2,
-            target: Some(Target { path: "/mnt/a:b".into(), direct: true }),
+            target: Some(Target { path: "/mnt/a:b".into(), is_device: false, direct: true }),
             peer: Some(Peer { address: Ipv4Addr::new(10, 0, 0, 2), port: 5201 }),
         };
         let line = |test| of(test, &plan, &place).unwrap().join(" ");

@@ -18,28 +18,29 @@ pub(super) fn prepare(
     plan: &GuestPlan,
     host_directory: &Path,
 ) -> Result<(), ToolFailure> {
-    let path = match bench.side {
-        Side::Guest => guest_path(bench),
-        Side::Host => host_directory.join(FILE).display().to_string(),
+    let (path, is_device) = match bench.side {
+        Side::Guest => match guest_disk(bench) {
+            Some(device) => (device, true),
+            // In the root of a machine that could not have a disk of its own.
+            None => (format!("/var/tmp/{FILE}"), false),
+        },
+        Side::Host => (host_directory.join(FILE).display().to_string(), false),
     };
-    match lay_out(bench, plan, Target { path: path.clone(), direct: true }) {
+    match lay_out(bench, plan, Target { path: path.clone(), is_device, direct: true }) {
         // EINVAL is how file systems say that they have no direct I/O.
         Err(failure) if failure.raw.as_deref().is_some_and(|raw| raw.contains("Invalid argument")) => {
-            lay_out(bench, plan, Target { path, direct: false })
+            lay_out(bench, plan, Target { path, is_device, direct: false })
         }
         result => result,
     }
 }
 
-/// The disk that was asked for, or a file in the root of a machine that could not have one.
-fn guest_path(bench: &Bench<'_>) -> String {
+/// The disk that was asked for, as the guest names it.
+fn guest_disk(bench: &Bench<'_>) -> Option<String> {
     let find = format!(
         "for s in /sys/block/*/serial; do [ \"$(cat $s)\" = {DISK} ] && d=${{s%/serial}} && echo /dev/${{d##*/}}; done; true"
     );
-    match bench.told(&find) {
-        Some(device) if device.starts_with("/dev/") => device,
-        _ => format!("/var/tmp/{FILE}"),
-    }
+    bench.told(&find).filter(|device| device.starts_with("/dev/"))
 }
 
 fn lay_out(bench: &mut Bench<'_>, plan: &GuestPlan, target: Target) -> Result<(), ToolFailure> {

@@ -127,13 +127,20 @@ fn message<'a>(report: &'a Value, name: &str) -> &'a str {
     message
 }
 
+/// Whatever their clocks say.
 fn all_succeed_and_openssh_agrees(lab: &Lab) {
+    lab.bench.machines[1].told("date -s 2035-01-01");
+    lab.bench.machines[2].told("date -s 1999-01-01");
     let payload = lab.payload("greet", "echo \"$name $BENCH_ROOT\"; echo careful >&2", b"");
     let learned = lab.world.path("learned");
     let map = lab.bench.map(&lab.bench.machines);
     let mut command = lab.vmrun("all", &payload, &["--host-keys", "accept-new"]);
     let report = report(command.arg("--known-hosts").arg(&learned), 0);
     assert_eq!((&report["succeeded"], &report["failed"]), (&json!(3), &json!(0)));
+    for machine in report["machines"].as_array().unwrap() {
+        let run_ns = machine["run_ns"].as_u64().unwrap();
+        assert!((1_000_000..60_000_000_000).contains(&run_ns), "{run_ns}");
+    }
     let result = fs::read_to_string(lab.world.path("out/all/all-result")).unwrap();
     let expected: String =
         (0..3).map(|at| format!("### vm-{at}\nvm-{at} /opt/benchkit\n")).collect::<Vec<_>>().concat();

@@ -32,7 +32,9 @@ fi
 # What a newcomer did not ask for: only where tests are to run against the real ones.
 if [ -n "${CI:-}" ]; then
     need fio fio
+    need iperf3 iperf3
     need openssl openssl
+    need ping iputils-ping
     need prometheus prometheus
     need redis-server redis-server
     need /usr/sbin/sshd openssh-server

@@ -17,9 +17,19 @@ fn help_teaches_by_example_and_documents_exit_codes() {
         .success()
         .stdout(contains("Exit codes:").and(contains("10  the hypervisor is not installed")))
         .stdout(contains("25  ended at once by a second Ctrl-C").and(contains("VIRTMARK_CACHE")));
-    for command in
-        ["tti", "lifecycle", "runs", "show", "export", "report", "remove", "doctor", "image", "series"]
-    {
+    for command in [
+        "tti",
+        "lifecycle",
+        "guest",
+        "runs",
+        "show",
+        "export",
+        "report",
+        "remove",
+        "doctor",
+        "image",
+        "series",
+    ] {
         world.virtmark(&[command, "--help"]).assert().success().stdout(contains("Example"));
     }
 }
@@ -48,6 +58,10 @@ fn mistakes_are_told_with_what_is_expected_and_exit_with_2() {
         (&["tti", "--concurrency", "4"], "--mode burst"),
         (&["tti", "--stagger", "1s"], "--mode staggered"),
         (&["tti", "--frobnicate"], "--frobnicate"),
+        (&["guest"], "<SUITE>"),
+        (&["guest", "cpu", "--only", "fio"], "there are sysbench-cpu"),
+        (&["guest", "cpu", "--only", "ping"], "the suite network"),
+        (&["guest", "cpu", "--blocks", "0"], "--blocks"),
         (&["tti", "--hypervisor", "native", "--accel", "kvm"], "--accel"),
         (&["tti", "--image", "other", "--kernel", "host"], "--image"),
         (&["lifecycle", "--iterations", "0"], "--iterations"),

@@ -258,6 +258,32 @@ fn a_file_system_without_direct_io_is_used_through_the_page_cache_and_told() {
 }
 
 #[test]
+fn what_is_no_machine_has_no_overhead_of_memory_and_disk() {
+    let bare = Tools::new(|line| {
+        if line.contains("/sys/block") {
+            return Some((ExecStatus::Exited(0), String::new()));
+        }
+        let host = "MemTotal: 8000000 kB\nMemFree: 5000000 kB\n";
+        line.contains("/proc/meminfo").then(|| (ExecStatus::Exited(0), host.into()))
+    });
+    let (_, samples, report) = measure(quick(&[Suite::Memory, Suite::Storage]), &bare, &well());
+    assert_eq!(report.overhead.memory_overhead_mb.grade, Grade::NotMeasured);
+    assert_eq!(report.overhead.storage_overhead_mb.grade, Grade::NotMeasured);
+    let reasons = |metric: &str| -> Vec<Outcome> {
+        samples.iter().filter(|sample| sample.metric == metric).map(|sample| sample.outcome.clone()).collect()
+    };
+    let skipped = |reason: &str| Outcome::Skipped { reason: reason.into() };
+    assert_eq!(
+        reasons("memory_overhead_bytes")[0],
+        skipped("the tools do not run in the memory of a machine")
+    );
+    assert_eq!(reasons("storage_overhead_bytes")[0], skipped("the machine has no disk of its own"));
+    let reads = report.tests.iter().find(|test| test.test == Test::FioRandRead).unwrap();
+    assert_eq!(reads.guest.target.as_deref(), Some("file"));
+    assert!(reads.ratio.is_some());
+}
+
+#[test]
 fn without_a_second_machine_only_the_network_is_not_measured() {
     let mut guest = well();
     guest.missing = Some("guest-2");

@@ -23,11 +23,13 @@ pub(super) fn memory(
     recorder: &Recorder<'_>,
 ) -> Result<()> {
     let pss = bench.machine.usage().ok().and_then(|usage| usage.pss_bytes);
-    let free = bench.told("cat /proc/meminfo").and_then(|text| free_bytes(&text));
-    let pair = match (pss, free) {
-        (Some(pss), Some(free)) => Ok((pss, memory_bytes.saturating_sub(free))),
-        (None, _) => Err("the platform does not tell what its VMM holds"),
-        (_, None) => Err("the guest does not tell its free memory"),
+    let text = bench.told("cat /proc/meminfo").unwrap_or_default();
+    let pair = match (pss, bytes_of(&text, "MemTotal:"), bytes_of(&text, "MemFree:")) {
+        (None, ..) => Err("the platform does not tell what its VMM holds"),
+        // The bare host in the place of a guest.
+        (_, Some(total), _) if total > memory_bytes => Err("the tools do not run in the memory of a machine"),
+        (Some(pss), Some(_), Some(free)) => Ok((pss, memory_bytes.saturating_sub(free))),
+        _ => Err("the guest does not tell its free memory"),
     };
     keep(MEMORY_METRICS, pair, block, recorder)
 }
@@ -45,16 +47,19 @@ pub(super) fn storage(
     block: u32,
     recorder: &Recorder<'_>,
 ) -> Result<()> {
+    let is_disk = bench.target.as_ref().is_some_and(|target| target.is_device);
     let grown = before_bytes.zip(files_bytes(bench)).map(|(before, now)| now.saturating_sub(before));
-    let pair = grown
-        .map(|grown| (grown, written_bytes))
-        .ok_or("the platform does not tell the size of its machines' files");
+    let pair = match grown {
+        _ if !is_disk => Err("the machine has no disk of its own"),
+        Some(grown) => Ok((grown, written_bytes)),
+        None => Err("the platform does not tell the size of its machines' files"),
+    };
     keep(STORAGE_METRICS, pair, block, recorder)
 }
 
-/// `MemFree` of `/proc/meminfo`: pages that the guest has in no use at all.
-fn free_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemFree:"))?;
+/// A line of `/proc/meminfo`. `MemFree` is pages that are in no use at all.
+fn bytes_of(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -83,9 +88,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn free_memory_is_in_kibibytes() {
-        assert_eq!(free_bytes("MemTotal:  240000 kB\nMemFree:   100 kB\n"), Some(102_400));
-        assert_eq!(free_bytes("MemFree: 12 MB"), None);
-        assert_eq!(free_bytes(""), None);
+    fn sizes_of_memory_are_in_kibibytes() {
+        let text = "MemTotal:  240000 kB\nMemFree:   100 kB\n";
+        assert_eq!(bytes_of(text, "MemFree:"), Some(102_400));
+        assert_eq!(bytes_of(text, "MemTotal:"), Some(245_760_000));
+        assert_eq!(bytes_of("MemFree: 12 MB", "MemFree:"), None);
+        assert_eq!(bytes_of("", "MemFree:"), None);
     }
 }

@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     AgentLost,
     ArchiveLocked,
     ArchiveUnusable,
+    /// Of `compare --strict`.
+    CannotTell,
     /// Of a command that was run for the user: its own.
     Command(u8),
     DiskFull,
@@ -25,6 +27,8 @@ pub(crate) enum Exit {
     /// Of `payload lint` alone.
     LintWarnings,
     NotReady,
+    /// Of `compare`.
+    NotComparable,
     NothingSucceeded,
     Ok,
     OutOfMemory,
@@ -44,15 +48,20 @@ pub(crate) enum Exit {
     Unsupported,
     Usage,
     VmmExited,
+    /// Of `compare`.
+    Worse,
 }
 
 /// Code and meaning of every exit, in the order of the codes.
-const TABLE: [(Exit, &str); 29] = [
+const TABLE: [(Exit, &str); 32] = [
     (Exit::Ok, "everything that was asked for was done"),
     (Exit::Unexpected, "something failed that has no code of its own"),
     (Exit::Usage, "the command line does not make sense"),
     (Exit::SomeFailed, "some iterations failed; all results are kept"),
     (Exit::NothingSucceeded, "no iteration succeeded, for several reasons or one without a code"),
+    (Exit::Worse, "a comparison found a metric that is worse"),
+    (Exit::CannotTell, "with --strict: a comparison cannot tell of a metric, and none is worse"),
+    (Exit::NotComparable, "the runs are results of different things, and are not compared"),
     (Exit::HypervisorMissing, "the hypervisor is not installed, or is too old"),
     (Exit::KernelInvalid, "the kernel is missing, or the file is not a kernel"),
     (Exit::ImageDamaged, "the image is damaged, or what it is made of is"),
@@ -89,6 +98,9 @@ impl Exit {
             Self::LintErrors | Self::Usage => 2,
             Self::SomeFailed => 3,
             Self::NothingSucceeded => 4,
+            Self::Worse => 5,
+            Self::CannotTell => 6,
+            Self::NotComparable => 7,
             Self::HypervisorMissing => 10,
             Self::KernelInvalid => 11,
             Self::ImageDamaged => 12,
@@ -171,8 +183,8 @@ mod tests {
         assert_eq!(
             codes,
             [
-                0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
-                29, 30, 31, 130, 143
+                0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+                27, 28, 29, 30, 31, 130, 143
             ]
         );
     }

@@ -17,6 +17,7 @@ use virtmark_payload::{PackError, SkeletonError, UnpackError};
 use virtmark_recorder::Error as RecordError;
 use virtmark_recorder::export::remote_write::PushError;
 use virtmark_sandbox::http::ServeError;
+use virtmark_scenarios::compare::CompareError;
 use virtmark_scenarios::sweep::Error as SweepError;
 use virtmark_timeseries::{Error as StoreError, QueryError};
 
@@ -98,6 +99,9 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<SweepError>() {
         return of_sweep(error);
+    }
+    if let Some(error) = cause.downcast_ref::<CompareError>() {
+        return of_compare(error);
     }
     if cause.downcast_ref::<MappingError>().is_some() {
         return Some(Exit::Usage);
@@ -219,6 +223,16 @@ fn of_run_dir(error: &RunDirError) -> Option<Exit> {
         RunDirError::NoSpace { .. } => Some(Exit::DiskFull),
         RunDirError::TooLong { .. } => Some(Exit::PathTooLong),
         RunDirError::Unsafe { .. } => Some(Exit::PermissionDenied),
+        _ => None,
+    }
+}
+
+fn of_compare(error: &CompareError) -> Option<Exit> {
+    match error {
+        CompareError::Different { .. }
+        | CompareError::NothingInCommon { .. }
+        | CompareError::Scenarios { .. } => Some(Exit::NotComparable),
+        CompareError::UnknownMetric { .. } => Some(Exit::UnknownName),
         _ => None,
     }
 }

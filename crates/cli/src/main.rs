@@ -50,7 +50,9 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 fn dispatch(command: Command, quiet: bool) -> anyhow::Result<Exit> {
     match command {
         Command::Completions(options) => commands::completions::run(&options),
+        Command::Aa(options) => commands::compare::run_aa(&options, quiet),
         Command::Capture(options) => commands::capture::run(&options, quiet),
+        Command::Compare(options) => commands::compare::run(&options, quiet),
         Command::Doctor(options) => commands::doctor::run(&options),
         Command::Export(options) => commands::export::run(&options),
         Command::Guest(options) => commands::guest::run(*options, quiet),

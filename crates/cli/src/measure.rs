@@ -157,7 +157,7 @@ fn path(options: &ArchiveArguments) -> anyhow::Result<std::path::PathBuf> {
 }
 
 /// What the run is going to be, in a line.
-fn headline(run: &Run) -> String {
+pub(crate) fn headline(run: &Run) -> String {
     let Environment { hypervisor, image, .. } = &run.environment;
     let mut line = format!("{} on {}", run.id, describe(hypervisor));
     if let Some(image) = image {
@@ -189,7 +189,7 @@ pub(crate) fn describe(hypervisor: &HypervisorFacts) -> String {
     line
 }
 
-fn configuration(
+pub(crate) fn configuration(
     options: Value,
     machine: &MachineArguments,
     endpoint: Option<&EndpointArguments>,
@@ -249,7 +249,7 @@ pub(crate) fn exit_of_samples(samples: &[Sample]) -> Exit {
     }
 }
 
-fn interrupted_before(stop: &Stop) -> anyhow::Error {
+pub(crate) fn interrupted_before(stop: &Stop) -> anyhow::Error {
     let exit = stop.exit().unwrap_or(Exit::Signaled(2));
     crate::failure::Failure { exit, message: "stopped before anything was measured".into() }.into()
 }

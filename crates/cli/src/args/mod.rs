@@ -1,6 +1,7 @@
 //! The command line as the user writes it.
 
 mod capture;
+mod compare;
 mod endpoint;
 mod guest;
 mod image;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use capture::CaptureArguments;
+pub(crate) use compare::{AaArguments, CertaintyArguments, CompareArguments, CompareFormat};
 pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use guest::GuestArguments;
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice, RecipeName};
@@ -82,6 +84,7 @@ Examples:
   virtmark sweep                               where concat_plan saturates on 4 vCPUs
   virtmark suite run quick                     several of these in one go, for one report
   virtmark show latest                         the figures of the newest run, computed again
+  virtmark compare RUN_A RUN_B                 is B worse than A? with an exit code for CI
   virtmark report latest -o report.html        one self-contained page
   virtmark series query STORE cpu_load         what a machine recorded, second by second
   virtmark payload new mine                    a program for many machines, to be packed and linted
@@ -128,6 +131,10 @@ pub(crate) enum Command {
     Sweep(Box<SweepArguments>),
     /// Run a file of measurements in one go, check one, or see those that are built in
     Suite(SuiteArguments),
+    /// Tell whether a run is worse than another, or let two configurations take turns
+    Compare(Box<CompareArguments>),
+    /// Compare one configuration with itself: how often is a difference found where there is none?
+    Aa(AaArguments),
     /// Offer sandboxes over HTTP: create, exec, snapshot, restore, destroy
     Serve(ServiceArguments),
     /// List the runs in the archive

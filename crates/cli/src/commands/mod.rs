@@ -1,6 +1,7 @@
 //! Each command: from its options to the calls that do it.
 
 pub(crate) mod capture;
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod export;

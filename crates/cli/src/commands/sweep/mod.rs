@@ -4,7 +4,7 @@ mod results;
 mod settings;
 mod setup;
 mod target;
-mod words;
+pub(super) mod words;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 
 /// Splits a command into program and arguments at spaces, as a shell does with quotes and backslashes. Nothing is
 /// expanded: who wants a shell names it.
-pub(super) fn split(text: &str, option: &str) -> Result<Vec<String>, Failure> {
+pub(in crate::commands) fn split(text: &str, option: &str) -> Result<Vec<String>, Failure> {
     let (mut words, mut word, mut characters) = (Vec::new(), None::<String>, text.chars());
     while let Some(character) = characters.next() {
         match character {

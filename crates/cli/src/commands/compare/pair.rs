@@ -1,0 +1,139 @@
+//! Two runs that take turns: the frame that `measure` is for one.
+
+use std::num::NonZeroU32;
+
+use jiff::Timestamp;
+use serde_json::json;
+use virtmark_host::signals;
+use virtmark_model::{Run, RunId, RunStatus, Sample};
+use virtmark_scenarios::compare::{Interleaved, Purpose, Side, interleave};
+use virtmark_scenarios::tti::{SCENARIO, Tti, TtiPlan};
+use virtmark_scenarios::{Context, Ending, Sink};
+
+use super::sides::Sides;
+use crate::args::{ArchiveArguments, TtiArguments};
+use crate::environment::{self, Meter};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::measure::{configuration, exit_of_samples, headline, interrupted_before, open, random};
+use crate::platform::{self, Platform};
+use crate::progress::Progress;
+use crate::stop::Stop;
+
+/// Two runs that took turns, as they are stored.
+pub(super) struct Pair {
+    pub(super) runs: [(Run, Vec<Sample>); 2],
+    /// What the program ends with, where they did not come to their end.
+    pub(super) ended: Option<anyhow::Result<Exit>>,
+}
+
+/// Lets two configurations take turns in so many blocks, and keeps both runs.
+///
+/// Errors are those of everything before the first measurement; later ones are the end of the runs.
+pub(super) fn take_turns(
+    sides: Sides,
+    blocks: u32,
+    purpose: Purpose,
+    kept_in: &ArchiveArguments,
+    quiet: bool,
+) -> anyhow::Result<Pair> {
+    let Sides { options, plans } = sides;
+    let (iterations, warmup) = (plans[0].pace.iterations.get(), plans[0].pace.warmup);
+    if iterations < blocks {
+        let message = format!(
+            "{iterations} iterations of each side do not make {blocks} blocks: use --iterations {blocks} or more"
+        );
+        return Err(Failure::usage(message).into());
+    }
+    let progress = Progress::new(SCENARIO, quiet);
+    let archive = open(kept_in)?;
+    let prepare =
+        |options: &TtiArguments| platform::prepare(&options.machine, Some(&options.endpoint), &progress);
+    let prepared = [prepare(&options[0])?, prepare(&options[1])?];
+    let stop = Stop::watch(signals::install()?, progress.clone())?;
+    let mut platforms = Vec::new();
+    for (options, prepared) in options.iter().zip(prepared) {
+        platforms.push(match Platform::open(&options.machine, prepared, &progress) {
+            // The stop itself ended the probe.
+            Err(_) if stop.exit().is_some() => return Err(interrupted_before(&stop)),
+            result => result?,
+        });
+    }
+    let meter = Meter::start();
+    let started_at = Timestamp::now();
+    let ids = [random(), random()].map(|random| RunId::new(SCENARIO, started_at, random));
+    let mut runs = Vec::new();
+    for (number, side) in [Side::A, Side::B].into_iter().enumerate() {
+        let (options, partner) = (&options[number], ids[1 - number].clone());
+        let mut all = configuration(
+            serde_json::to_value(&plans[number])?,
+            &options.machine,
+            Some(&options.endpoint),
+            Some(&options.record),
+            &kept_in.step,
+        );
+        all["interleaved"] = json!(Interleaved { partner, side, blocks, purpose });
+        let run = Run {
+            id: ids[number].clone(),
+            scenario: SCENARIO.into(),
+            started_at,
+            finished_at: None,
+            status: RunStatus::Running,
+            configuration: all,
+            environment: environment::before(&platforms[number]),
+        };
+        progress.note(&headline(&run));
+        runs.push(run);
+    }
+    let (mut a, mut b) = (archive.begin(&runs[0])?, archive.begin(&runs[1])?);
+    let sinks: [&mut dyn Sink; 2] = [&mut a, &mut b];
+    let ending = interleave((blocks, iterations, warmup), sinks, &progress, &stop, |side, turn| {
+        let number = usize::from(side == Side::B);
+        let (platform, plan) = (&platforms[number], &plans[number]);
+        let mut pace = plan.pace.clone();
+        // A block has one iteration at least.
+        pace.iterations = NonZeroU32::new(turn.iterations).unwrap_or(NonZeroU32::MIN);
+        pace.warmup = turn.warmup;
+        let machine = platform.machine(&options[number].machine, plan.timeout);
+        let context = Context {
+            hypervisor: platform.hypervisor.as_ref(),
+            sink: turn.sink,
+            progress: turn.progress,
+            observer: None,
+            interrupt: &stop,
+            started: turn.started,
+        };
+        Tti { plan: TtiPlan { pace, ..plan.clone() }, machine }.run(context)
+    });
+    platforms.iter().for_each(|platform| platform.remark(&progress));
+    progress.finish();
+    let stopped_by = stop.exit();
+    drop(stop);
+    drop(platforms);
+
+    let status = match &ending {
+        Ok(Ending::Complete) => RunStatus::Complete,
+        Ok(Ending::Interrupted) => RunStatus::Interrupted,
+        Ok(Ending::Stopped { .. }) | Err(_) => RunStatus::Failed,
+    };
+    let finished_at = Timestamp::now();
+    let mut stored = Vec::new();
+    for (mut run, writer) in runs.into_iter().zip([a, b]) {
+        meter.finish(&mut run.environment, progress.machines());
+        (run.status, run.finished_at) = (status, Some(finished_at));
+        writer.finish(status, finished_at, &run.environment)?;
+        let samples = archive.samples(&run.id)?;
+        stored.push((run, samples));
+    }
+    let ended = match ending {
+        Ok(Ending::Complete) => None,
+        Ok(Ending::Interrupted) => Some(Ok(stopped_by.unwrap_or(Exit::Signaled(2)))),
+        Ok(Ending::Stopped { .. }) => {
+            let all: Vec<Sample> = stored.iter().flat_map(|(_, samples)| samples.clone()).collect();
+            Some(Ok(exit_of_samples(&all)))
+        }
+        Err(error) => Some(Err(error.into())),
+    };
+    let [a, b] = [stored.remove(0), stored.remove(0)];
+    Ok(Pair { runs: [a, b], ended })
+}

@@ -14,8 +14,9 @@ use crate::{Failure, FailureKind, Job, Limit, Stage, StageTime, far, map, outcom
 /// Between two attempts to reach a machine that is starting: from the first to the second, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How long the first attempt may take; the next twice as long, up to the limit that a transport has itself. What forwards a port
-/// takes connections before there is anybody behind it, and a long wait for those would pass over the machine's start.
+/// How long the machine may say nothing to the first attempt; to the next twice as long, up to the limit that a transport has itself.
+/// What forwards a port takes connections before there is anybody behind it, and a long wait for those would pass over the machine's
+/// start. One that has said something is given its time: a login takes a busy machine seconds.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a command that does nothing may take.
@@ -145,8 +146,8 @@ impl Life<'_> {
     }
 
     /// Logs in and has a command answered, each within its limit.
-    fn reach(&self, login: &Limit, limit: &Limit) -> Result<Box<dyn Session>, Failure> {
-        let mut session = self.common.transport.open(self.machine, login)?;
+    fn reach(&self, answer: &Limit, limit: &Limit) -> Result<Box<dyn Session>, Failure> {
+        let mut session = self.common.transport.open(self.machine, answer, limit)?;
         let mut kept = Kept::default();
         let answered = session.exec(script::ready(), &limit.at_most(ANSWER_TIME), &mut kept)?;
         match answered {

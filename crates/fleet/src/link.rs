@@ -32,7 +32,7 @@ impl Transport for AgentTransport {
         "agent"
     }
 
-    fn open(&self, machine: &Machine, _limit: &Limit) -> Result<Box<dyn Session>, Failure> {
+    fn open(&self, machine: &Machine, _answer: &Limit, _limit: &Limit) -> Result<Box<dyn Session>, Failure> {
         let link = self.links.get(&machine.name).ok_or_else(|| {
             let message =
                 format!("there is no link to the agent of {}; start the machine first", machine.name);

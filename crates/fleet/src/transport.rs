@@ -10,8 +10,9 @@ pub trait Transport: Send + Sync {
     /// What it is called in results: `ssh`, `agent`.
     fn name(&self) -> &'static str;
 
-    /// Logs in, once. Whether to try again is decided elsewhere, by the kind of the failure.
-    fn open(&self, machine: &Machine, limit: &Limit) -> Result<Box<dyn Session>, Failure>;
+    /// Logs in, once. Until `answer` the machine has to say something: what forwards a port may take connections for one that
+    /// is not there. Whether to try again is decided elsewhere, by the kind of the failure.
+    fn open(&self, machine: &Machine, answer: &Limit, limit: &Limit) -> Result<Box<dyn Session>, Failure>;
 }
 
 /// A machine that was logged in to. Dropping it ends what still runs through it.

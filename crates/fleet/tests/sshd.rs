@@ -421,3 +421,34 @@ fn a_silent_port_is_tried_again_until_there_is_somebody() {
     let ready = runs[0].stage(Stage::Ready).unwrap();
     assert!(ready.attempts > 1 && ready.duration_ns < 12_000_000_000, "{ready:?}");
 }
+
+/// A machine that is busy: it greets at once, and is slow in all that follows.
+#[test]
+fn a_slow_login_is_waited_for() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    let far = servers[0].port;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Longer than a silent machine is given at first.
+    thread::spawn(move || {
+        for near in listener.incoming().map(Result::unwrap) {
+            let far = std::net::TcpStream::connect(("127.0.0.1", far)).unwrap();
+            let (from, to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            thread::spawn(move || pass_on(far, near, Duration::ZERO));
+            thread::spawn(move || pass_on(from, to, Duration::from_secs(4)));
+        }
+    });
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let (runs, _) = lab.run(&format!("127.0.0.1:{port} vm-0\n"), &lab.job(&file));
+    assert!(runs[0].succeeded, "{}", message(&runs[0]));
+    let ready = runs[0].stage(Stage::Ready).unwrap();
+    assert!(ready.attempts == 1 && ready.duration_ns > 4_000_000_000, "{ready:?}");
+}
+
+fn pass_on(mut from: std::net::TcpStream, mut to: std::net::TcpStream, first: Duration) {
+    thread::sleep(first);
+    // The end of either side is the end.
+    let _ = std::io::copy(&mut from, &mut to);
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}

@@ -70,23 +70,27 @@ impl Transport for SshTransport {
         "ssh"
     }
 
-    fn open(&self, machine: &Machine, limit: &Limit) -> Result<Box<dyn Session>, Failure> {
+    fn open(&self, machine: &Machine, answer: &Limit, limit: &Limit) -> Result<Box<dyn Session>, Failure> {
         let way = Arc::new(self.options.way(machine));
         let limit = limit.at_most(ATTEMPT_TIME);
-        let opening = open(Arc::clone(&way));
-        let handle = self.runtime.block_on(within(&limit, opening)).map_err(|stopped| match stopped {
+        let late = |stopped| match stopped {
             Stopped::Interrupted => Failure::new(FailureKind::Interrupted, "stopped while connecting"),
             Stopped::TimedOut => {
                 let message = format!("{} did not answer in time", place(&way));
                 Failure::new(FailureKind::Unreachable, message)
             }
-        })??;
+        };
+        let opening = async {
+            let stream = within(answer, connect(&way)).await.map_err(late)??;
+            open(Arc::clone(&way), stream).await
+        };
+        let handle = self.runtime.block_on(within(&limit, opening)).map_err(late)??;
         Ok(Box::new(SshSession::new(Arc::clone(&self.runtime), handle)))
     }
 }
 
-/// Connects and logs in.
-async fn open(way: Arc<Way>) -> Result<client::Handle<Handler>, Failure> {
+/// Logs in.
+async fn open(way: Arc<Way>, stream: TcpStream) -> Result<client::Handle<Handler>, Failure> {
     let on_file = known::on_file(&way)?;
     let preferred = Preferred { key: Cow::Owned(known::algorithms(&on_file)), ..Preferred::DEFAULT };
     let config = client::Config {
@@ -97,7 +101,6 @@ async fn open(way: Arc<Way>) -> Result<client::Handle<Handler>, Failure> {
         nodelay: true,
         ..client::Config::default()
     };
-    let stream = connect(&way).await?;
     let (handler, verdict) = Handler::new(Arc::clone(&way), on_file);
     let connected = client::connect_stream(Arc::new(config), stream, handler).await;
     let mut handle = connected.map_err(|error| {
@@ -119,7 +122,7 @@ async fn open(way: Arc<Way>) -> Result<client::Handle<Handler>, Failure> {
     }
 }
 
-/// The first address that takes a connection.
+/// A connection to the first address that takes one, on which the machine has begun to speak: servers greet first (RFC 4253, 4.2).
 async fn connect(way: &Way) -> Result<TcpStream, Failure> {
     let found = lookup_host((way.host.as_str(), way.port)).await.map_err(|error| {
         let message =
@@ -133,6 +136,8 @@ async fn connect(way: &Way) -> Result<TcpStream, Failure> {
             Ok(stream) => {
                 // Only a matter of speed.
                 let _ = stream.set_nodelay(true);
+                // What is wrong with it is found by who reads it.
+                let _ = stream.readable().await;
                 return Ok(stream);
             }
             Err(error) => last = Some(error),

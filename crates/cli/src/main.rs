@@ -63,6 +63,7 @@ fn dispatch(command: Command, quiet: bool) -> anyhow::Result<Exit> {
         Command::Lab(options) => commands::lab::run(&options, quiet),
         Command::Lifecycle(options) => commands::lifecycle::run(&options, quiet),
         Command::Man(options) => commands::man::run(&options),
+        Command::Migrate(options) => commands::migrate::run(&options, quiet),
         Command::Payload(options) => commands::payload::run(&options, quiet),
         Command::Plan(options) => commands::plan::run(&options),
         Command::Plot(options) => commands::plot::run(&options, quiet),

@@ -23,6 +23,8 @@ const LIVE_TEMPLATE: &str = "{bar:30.cyan} {pos}/{len} {elapsed} {msg}";
 /// Metrics of which every machine has exactly one.
 const MACHINE_METRICS: [&str; 6] =
     ["life", "restore_tti", "tti", "vm_creation", "working_set_25_cold", "working_set_25_warm"];
+/// What the names of metrics of machines that moved start with.
+const MIGRATION: &str = "migration_duration_";
 
 /// What the user sees of a run while it lasts; clones show the same. It is drawn when something was measured and at no
 /// other time: nothing of it runs during a measurement that is alone.
@@ -117,7 +119,9 @@ impl virtmark_scenarios::Progress for Progress {
     fn recorded(&self, sample: &Sample) {
         self.with(|state| {
             state.recorded += 1;
-            if MACHINE_METRICS.contains(&sample.metric.as_str()) {
+            let moved =
+                sample.metric.starts_with(MIGRATION) && !matches!(sample.outcome, Outcome::Skipped { .. });
+            if MACHINE_METRICS.contains(&sample.metric.as_str()) || moved {
                 state.machines += 1;
             }
             if let Outcome::Failure { class, message } = &sample.outcome {

@@ -20,6 +20,7 @@ fn help_teaches_by_example_and_documents_exit_codes() {
     for command in [
         "tti",
         "lifecycle",
+        "migrate",
         "guest",
         "runs",
         "show",
@@ -66,6 +67,9 @@ fn mistakes_are_told_with_what_is_expected_and_exit_with_2() {
         (&["tti", "--image", "other", "--kernel", "host"], "--image"),
         (&["lifecycle", "--iterations", "0"], "--iterations"),
         (&["lifecycle", "--format", "xml"], "csv"),
+        (&["migrate", "--load", "dirty"], "such as dirty=50M"),
+        (&["migrate", "--memory", "much"], "such as 256M"),
+        (&["migrate", "--mode", "warm"], "post-copy"),
         (&["export", "latest", "--format", "yaml"], "jsonl"),
         (&["image", "build", "tiny", "--modules", "/x"], "--kernel FILE"),
         (&["image", "build", "huge"], "tiny"),

@@ -9,6 +9,7 @@ mod kvrun;
 mod lab;
 mod kvbench;
 mod machine;
+mod migrate;
 mod names;
 mod pace;
 mod payload;
@@ -35,6 +36,7 @@ pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoi
 pub(crate) use kvrun::{KvrunArguments, KvrunCommand, KvrunUpArguments};
 pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
+pub(crate) use migrate::{MigrateArguments, MigrateFormat};
 pub(crate) use names::command_line;
 pub(crate) use pace::PaceArguments;
 pub(crate) use kvbench::{KvbenchArguments, KvbenchCommand};
@@ -81,6 +83,7 @@ Examples:
   virtmark restore                             how long until a snapshot answers again
   virtmark lifecycle --format csv              create, start, snapshot, restore, stop, destroy
   virtmark guest cpu                           what computing inside costs beside the bare host
+  virtmark migrate --memory 1024 --load none   move a running machine, and see how long it stood still
   virtmark sweep                               where concat_plan saturates on 4 vCPUs
   virtmark suite run quick                     several of these in one go, for one report
   virtmark show latest                         the figures of the newest run, computed again
@@ -123,6 +126,8 @@ pub(crate) enum Command {
     Restore(RestoreArguments),
     /// Measure create, start, snapshot, restore, stop and destroy, each by itself
     Lifecycle(LifecycleArguments),
+    /// Move running machines to another process: how long it takes, how long they stand still, whether they are the same
+    Migrate(Box<MigrateArguments>),
     /// Measure what monitoring keeps of machines that live for seconds
     Capture(CaptureArguments),
     /// Measure what running inside costs: sysbench, fio, iperf3 in a guest beside the same on the bare host

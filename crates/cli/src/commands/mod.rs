@@ -13,6 +13,7 @@ pub(crate) mod lab;
 pub(crate) mod kvbench;
 pub(crate) mod lifecycle;
 pub(crate) mod man;
+pub(crate) mod migrate;
 pub(crate) mod payload;
 pub(crate) mod plan;
 pub(crate) mod plot;

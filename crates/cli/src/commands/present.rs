@@ -11,6 +11,7 @@ use virtmark_report::{Style, Tone};
 use virtmark_scenarios::capture::{self, CaptureReport};
 use virtmark_scenarios::guest::{self, GuestReport};
 use virtmark_scenarios::lifecycle::{self, LifecycleReport, Operation};
+use virtmark_scenarios::migrate::{self, MigrateReport};
 use virtmark_scenarios::pace::Concurrent;
 use virtmark_scenarios::restore::{self, RestoreReport};
 use virtmark_scenarios::sweep::{self, Sweep, SweepReport};
@@ -47,6 +48,16 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
         }
         lifecycle::SCENARIO => {
             let report = LifecycleReport::from_samples(run, samples).with_context(context)?;
+            if !quiet {
+                tell(run, samples, None)?;
+            }
+            match form {
+                Form::Csv => output::stdout(|output| report.write_csv(output)),
+                Form::Json => output::json(&report),
+            }
+        }
+        migrate::SCENARIO => {
+            let report = MigrateReport::from_samples(run, samples).with_context(context)?;
             if !quiet {
                 tell(run, samples, None)?;
             }
@@ -106,6 +117,10 @@ pub(crate) fn with_judgement(run: Run, samples: Vec<Sample>) -> anyhow::Result<R
             });
             let by_metric = BTreeMap::from_iter(grades);
             all.extra.push(ExtraColumn { title: "guide's target".into(), by_metric });
+        }
+        migrate::SCENARIO => {
+            let report = MigrateReport::from_samples(&all.run, &all.samples)?;
+            all.tables = vec![super::migrate::table(&report)];
         }
         restore::SCENARIO => {
             all.tables = sections::of_restore(&RestoreReport::from_samples(&all.run, &all.samples)?);

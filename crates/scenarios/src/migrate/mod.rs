@@ -92,7 +92,8 @@ impl Migrate {
         let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
         let iterations = self.plan.iterations.get();
         let cells = self.plan.sizes_mb.len() * self.plan.loads.len();
-        progress.begin(Plan { warmups: 0, samples: cells as u64 * u64::from(iterations) });
+        // The whole time, and the time without an answer.
+        progress.begin(Plan { warmups: 0, samples: 2 * cells as u64 * u64::from(iterations) });
         let recorder = Recorder::new(sink, progress, started);
         for LeftOut { size_mb, reason } in &self.plan.left_out {
             recorder.skip(&metric("migration_duration", *size_mb, None), Unit::Ns, reason.clone())?;

@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use virtmark_fleet::provider::NetworkChoice;
 
 use super::MachineArguments;
@@ -39,9 +39,9 @@ pub(crate) struct KvrunArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KvrunCommand {
     /// Destroy machines, whoever keeps them
+    #[command(group = ArgGroup::new("which").required(true).args(["id", "all"]))]
     Down {
         /// Their id, as `--detach` prints it, or the start of it
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
         id: Option<String>,
 
         /// All of this user

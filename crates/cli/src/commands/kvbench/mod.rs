@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::stop::cancel_on;
 use plan::Bench;
 use report::BenchReport;
-use work::Carrier;
+use work::{Carrier, SCENARIO};
 
 pub(crate) fn run(options: &KvbenchArguments, quiet: bool) -> anyhow::Result<Exit> {
     if let Some(KvbenchCommand::Check { file }) = &options.command {
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &KvbenchArguments, quiet: bool) -> anyhow::Result<Exi
 
 /// Says what is wrong with a file, or what would be done.
 fn check(file: &Path, quiet: bool) -> anyhow::Result<Exit> {
-    let progress = Progress::new("kvbench", quiet);
+    let progress = Progress::new(SCENARIO, quiet);
     let bench = Bench::read(file, None, &progress)?;
     let state = bench.results.exists().then(|| State::open(&bench.results)).transpose()?;
     let is_done = |key: &str| state.as_ref().is_some_and(|state| state.done(key).is_some());
@@ -71,7 +71,7 @@ fn check(file: &Path, quiet: bool) -> anyhow::Result<Exit> {
 }
 
 fn bench(options: &KvbenchArguments, file: &Path, quiet: bool) -> anyhow::Result<Exit> {
-    let progress = Progress::new("kvbench", quiet);
+    let progress = Progress::new(SCENARIO, quiet);
     let via = options.via.map(|via| via.via());
     let bench = Bench::read(file, via, &progress)?;
     let archive = measure::open(&options.archive)?;
@@ -85,7 +85,7 @@ fn bench(options: &KvbenchArguments, file: &Path, quiet: bool) -> anyhow::Result
     };
     let interrupt = signals::install().context("cannot listen for signals")?;
     let cancel = cancel_on(&interrupt, "stopping; what came home is kept", &progress)?;
-    let mut carrier = Carrier::new(&bench, prepared, &archive, &interrupt, &cancel, &progress);
+    let mut carrier = Carrier::new(&bench, prepared, &archive, &interrupt, &cancel, (&progress, quiet));
     let (steps, result) = carry_out(&bench.steps, &mut state, need, options.again, &mut carrier, &cancel);
     let stopped = interrupt.signal().map(Exit::Signaled);
     let (exit, error) = match (stopped, result) {

@@ -26,6 +26,9 @@ use crate::replicas::{self, KNOWN_HOSTS, Wanted};
 /// number.
 const DIRECTORY: &str = "kvbench";
 
+/// What progress is told as.
+pub(super) const SCENARIO: &str = "kvbench";
+
 /// Carries a bench out.
 pub(super) struct Carrier<'a> {
     bench: &'a Bench,
@@ -35,6 +38,7 @@ pub(super) struct Carrier<'a> {
     interrupt: &'a Interrupt,
     cancel: &'a Cancel,
     progress: &'a Progress,
+    quiet: bool,
     up: Option<Up>,
     took: Option<Duration>,
 }
@@ -59,9 +63,9 @@ impl<'a> Carrier<'a> {
         archive: &'a Archive,
         interrupt: &'a Interrupt,
         cancel: &'a Cancel,
-        progress: &'a Progress,
+        (progress, quiet): (&'a Progress, bool),
     ) -> Self {
-        Self { bench, prepared, archive, interrupt, cancel, progress, up: None, took: None }
+        Self { bench, prepared, archive, interrupt, cancel, progress, quiet, up: None, took: None }
     }
 
     pub(super) fn setup(&self) -> Option<Setup> {
@@ -145,8 +149,10 @@ impl Work for Carrier<'_> {
             image: up.platform.image_facts.clone(),
             more,
         };
+        // Each run is counted by itself.
+        let progress = Progress::new(SCENARIO, self.quiet);
         let Ran { report, verdict, kept } =
-            payload_run::carry_out(request, self.interrupt, self.cancel, self.progress)?;
+            payload_run::carry_out(request, self.interrupt, self.cancel, &progress)?;
         kept?;
         let mut bad = report.machines.iter().filter(|machine| !machine.succeeded);
         let first = bad.next().map(|machine| {

@@ -62,7 +62,7 @@ fn up(mut options: KvrunUpArguments, quiet: bool) -> anyhow::Result<Exit> {
         result => result?,
     };
     progress.note(&format!(
-        "{} after {:.1} s; `ssh -F {} {}-0` enters the first",
+        "{} ready after {:.1} s; `ssh -F {} {}-0` enters the first",
         place::counted(options.replicas.get()),
         took.as_secs_f64(),
         place.ssh_config().display(),

@@ -17,9 +17,6 @@ const WITHHELD: [(&str, &str); 5] = [
     ("version", "it measures nothing"),
 ];
 
-/// Commands whose warm-up is so many requests, and not machines.
-const COUNT_REQUESTS: [&str; 1] = ["sweep"];
-
 /// The program's commands.
 pub(super) struct Commands {
     root: clap::Command,
@@ -118,10 +115,9 @@ impl Vocabulary for Commands {
         if problems.is_empty() { Ok(arguments) } else { Err(problems) }
     }
 
-    fn warms_up(&self, run: &str) -> bool {
+    fn knows(&self, run: &str, key: &str) -> bool {
         let words: Vec<String> = run.split_whitespace().map(Into::into).collect();
-        let command = self.find(&words).filter(|_| !COUNT_REQUESTS.contains(&run));
-        command.is_some_and(|command| argument(command, "warmup").is_some())
+        self.find(&words).is_some_and(|command| argument(command, key).is_some())
     }
 
     fn duration(&self, text: &str) -> Result<Duration, String> {
@@ -234,9 +230,7 @@ mod tests {
     #[test]
     fn every_measurement_is_a_command_that_can_be_part_of_a_suite() {
         for name in MEASURES {
-            // What it measures has to be said.
-            let words = if name == "guest" { vec!["virtmark", name, "cpu"] } else { vec!["virtmark", name] };
-            let mut parsed = Arguments::try_parse_from(words).unwrap();
+            let mut parsed = Arguments::try_parse_from(["virtmark", name]).unwrap();
             assert!(parsed.command.archive_mut().is_some(), "{name}");
         }
         let mut runs = Arguments::try_parse_from(["virtmark", "runs"]).unwrap();

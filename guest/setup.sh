@@ -31,6 +31,7 @@ fi
 
 # What a newcomer did not ask for: only where tests are to run against the real ones.
 if [ -n "${CI:-}" ]; then
+    need chromium chromium
     need fio fio
     need iperf3 iperf3
     need openssl openssl

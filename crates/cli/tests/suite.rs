@@ -218,3 +218,61 @@ fn a_suite_that_cannot_be_kept_is_not_run() {
         .stdout("")
         .stderr(contains("occupied"));
 }
+
+#[test]
+fn a_report_of_a_suite_has_its_steps_its_platforms_and_how_to_repeat_it() {
+    let world = World::new();
+    let broken = "[[step]]\nrun = \"tti\"\nlabel = \"broken\"\nqemu = \"/nonexistent/qemu\"\n";
+    let steps = [
+        &native("label = \"first\"\niterations = 7"),
+        broken,
+        &native("label = \"burst\"\nmode = \"burst\"\niterations = 2"),
+    ];
+    let file = suite(&world, "repetitions = 2", &steps);
+    let output = world.virtmark(&["suite", "run", &file]).assert().code(3).get_output().stdout.clone();
+    let report: Value = serde_json::from_slice(&output).unwrap();
+    let id = report["suite_id"].as_str().unwrap();
+
+    let page = world.path("suite.html");
+    world.virtmark(&["report", id, "-o", page.to_str().unwrap()]).assert().success().stdout("");
+    let html = std::fs::read_to_string(&page).unwrap();
+    for expected in [
+        "suite mine",
+        "Steps of the suite",
+        "4 of 6 steps succeeded, 2 failed",
+        "first #2",
+        "Platforms",
+        "mode burst",
+    ] {
+        assert!(html.contains(expected), "{expected}");
+    }
+    let markdown = world
+        .virtmark(&["report", id, "--format", "markdown"])
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
+    let markdown = String::from_utf8(markdown).unwrap();
+    for expected in
+        ["# virtmark: suite mine", "| first \\#2 |", "label = \"first\"", "virtmark tti --hypervisor=native"]
+    {
+        assert!(markdown.contains(expected), "{expected} in\n{markdown}");
+    }
+    // Two runs of the same work are one line.
+    let platforms = markdown.split("## Platforms").nth(1).unwrap().split("## ").next().unwrap();
+    assert_eq!(platforms.matches("| A, C |").count(), 1, "{platforms}");
+
+    world
+        .virtmark(&["report", id, "-o", "/nonexistent/suite.html"])
+        .assert()
+        .failure()
+        .stdout("")
+        .stderr(contains("cannot write /nonexistent/suite.html").and(contains("-o")));
+    let only_broken = suite(&world, "", &[broken]);
+    let output =
+        world.virtmark(&["suite", "run", &only_broken]).assert().code(10).get_output().stdout.clone();
+    let report: Value = serde_json::from_slice(&output).unwrap();
+    let id = report["suite_id"].as_str().unwrap();
+    world.virtmark(&["report", id]).assert().code(26).stderr(contains("made a run"));
+}

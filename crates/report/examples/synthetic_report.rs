@@ -2,11 +2,13 @@
 
 #[path = "../tests/synthetic/mod.rs"]
 mod synthetic;
+#[path = "../tests/synthetic/suite.rs"]
+mod synthetic_suite;
 
 use std::path::PathBuf;
 
 use virtmark_model::FailureClass;
-use virtmark_report::{RunSamples, Style, html, terminal};
+use virtmark_report::{RunSamples, Style, html, markdown, terminal};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = PathBuf::from(std::env::args().nth(1).ok_or("name a directory to write to")?);
@@ -45,6 +47,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             html::report(&runs, &html::Options::default())?,
         )?;
     }
+    let (runs, suite) = synthetic_suite::suite();
+    let options = html::Options { suite: Some(suite), ..html::Options::default() };
+    std::fs::write(directory.join("suite.html"), html::report(&runs, &options)?)?;
+    std::fs::write(directory.join("suite.md"), markdown::report(&runs, &options)?)?;
     Ok(())
 }
 

@@ -22,6 +22,18 @@ impl Fact {
     pub(crate) fn differs(&self) -> bool {
         !self.observed && self.values.iter().any(|value| *value != self.values[0])
     }
+
+    /// Each value with the positions of the runs that have it, in the order of first appearance.
+    pub(crate) fn grouped(&self) -> Vec<(Option<&str>, Vec<usize>)> {
+        let mut groups: Vec<(Option<&str>, Vec<usize>)> = Vec::new();
+        for (position, value) in self.values.iter().enumerate() {
+            match groups.iter_mut().find(|(other, _)| *other == value.as_deref()) {
+                Some((_, who)) => who.push(position),
+                None => groups.push((value.as_deref(), vec![position])),
+            }
+        }
+        groups
+    }
 }
 
 /// A group of facts under a heading.

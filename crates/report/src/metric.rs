@@ -121,6 +121,27 @@ impl<'a> Metric<'a> {
         Ok(parts)
     }
 
+    /// The same metric of several runs as one; `run` is named when it has no figures.
+    ///
+    /// # Errors
+    /// As [`Metric::of_run`].
+    pub(crate) fn pooled(metrics: &[&Self], run: &RunId) -> Result<Self, ReportError> {
+        let mut pooled =
+            metrics.first().map_or(Self::empty("", Unit::Count), |first| Self::empty(first.name, first.unit));
+        for metric in metrics {
+            pooled.values.extend(&metric.values);
+            pooled.successes.extend(&metric.successes);
+            for (class, count) in &metric.failures {
+                *pooled.failures.entry(*class).or_default() += count;
+            }
+            for (reason, count) in &metric.skips {
+                *pooled.skips.entry(*reason).or_default() += count;
+            }
+        }
+        pooled.summarise(run)?;
+        Ok(pooled)
+    }
+
     fn empty(name: &'a str, unit: Unit) -> Self {
         Self {
             name,

@@ -20,12 +20,34 @@ pub struct RunSamples {
     pub tables: Vec<Table>,
     /// Its figures beyond those of metrics: see [`sweep`](crate::sweep). Usually empty.
     pub figures: Vec<Figure>,
+    /// What running inside costs, where it was measured: see [`overview`](crate::overview). Usually empty.
+    pub overheads: Vec<Overhead>,
+}
+
+/// What one resource costs inside a machine, as a share of what the host alone has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overhead {
+    /// The resource: `CPU`, `memory`, `storage`, `network`.
+    pub name: String,
+    /// The overhead in percent; below zero where the guest was faster.
+    pub percent: f64,
+    /// Its 95 % interval, in percent.
+    pub interval: Option<(f64, f64)>,
+    /// What it comes to by the guide's table, in words; empty where it is not graded.
+    pub grade: String,
 }
 
 impl RunSamples {
     /// A run whose scenario adds nothing to the figures.
     pub fn new(run: Run, samples: Vec<Sample>) -> Self {
-        Self { run, samples, extra: Vec::new(), tables: Vec::new(), figures: Vec::new() }
+        Self {
+            run,
+            samples,
+            extra: Vec::new(),
+            tables: Vec::new(),
+            figures: Vec::new(),
+            overheads: Vec::new(),
+        }
     }
 }
 

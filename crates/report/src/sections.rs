@@ -2,10 +2,12 @@
 //! [`RunSamples::tables`](crate::RunSamples).
 
 use virtmark_model::Unit;
+use virtmark_scenarios::guest::{self, Field};
 use virtmark_scenarios::pace::OpenLoop;
 use virtmark_scenarios::restore::{RestoreReport, WorkingSetFigures};
 use virtmark_scenarios::tti::TtiReport;
 
+use crate::Overhead;
 use crate::format;
 use crate::style::Tone;
 use crate::table::{Cell, Column, Table};
@@ -24,6 +26,26 @@ pub fn of_restore(report: &RestoreReport) -> Vec<Table> {
     }
     tables.extend(report.open_loop.iter().map(open_loop));
     tables
+}
+
+/// What running inside costs by the guest suites, as far as it was measured in percent.
+pub fn overheads(of: &guest::Overhead) -> Vec<Overhead> {
+    let fields = [
+        ("CPU", Field::Cpu),
+        ("memory", Field::Memory),
+        ("storage", Field::Storage),
+        ("network", Field::Network),
+    ];
+    let measured = fields.into_iter().filter_map(|(name, field)| {
+        let graded = of.field(field);
+        Some(Overhead {
+            name: name.into(),
+            percent: graded.percent?,
+            interval: graded.percent_ci95.map(|interval| (interval.low, interval.high)),
+            grade: graded.grade_text.clone(),
+        })
+    });
+    measured.collect()
 }
 
 fn failures(report: &RestoreReport) -> Table {

@@ -28,8 +28,8 @@ pub trait Vocabulary {
     /// All problems, in any order.
     fn arguments(&self, step: &RawStep) -> Result<Vec<String>, Vec<Problem>>;
 
-    /// Whether the command of a step has such a key.
-    fn knows(&self, run: &str, key: &str) -> bool;
+    /// Whether the command of a step has a `warm_up`, and means machines by it.
+    fn warms_up(&self, run: &str) -> bool;
 
     /// A duration as the command line takes it: `90s`.
     ///
@@ -249,7 +249,7 @@ impl Reader<'_> {
         };
         if let Some((value, value_place)) = &defaults.warm_up
             && !parameters.iter().any(|parameter| same_key(&parameter.name, WARM_UP))
-            && self.vocabulary.knows(&run.0, WARM_UP)
+            && self.vocabulary.warms_up(&run.0)
         {
             parameters.push(Parameter {
                 name: WARM_UP.into(),

@@ -13,21 +13,25 @@ impl Vocabulary for Known {
         let mut problems = Vec::new();
         for Parameter { name, place, value, .. } in &step.parameters {
             match value {
-                Value::One(text) if self.knows(&step.run, name) => arguments.push(format!("--{name}={text}")),
+                Value::One(text) if knows(&step.run, name) => arguments.push(format!("--{name}={text}")),
                 _ => problems.push(Problem::new(*place, format!("unknown key {name:?}"))),
             }
         }
         if problems.is_empty() { Ok(arguments) } else { Err(problems) }
     }
 
-    fn knows(&self, run: &str, key: &str) -> bool {
-        same_key(key, "iterations") || (run == "tti" && same_key(key, "warmup"))
+    fn warms_up(&self, run: &str) -> bool {
+        knows(run, WARM_UP)
     }
 
     fn duration(&self, text: &str) -> Result<Duration, String> {
         let seconds = text.strip_suffix('s').and_then(|number| number.parse().ok());
         seconds.map(Duration::from_secs).ok_or_else(|| format!("{text:?} is not a duration"))
     }
+}
+
+fn knows(run: &str, key: &str) -> bool {
+    same_key(key, "iterations") || (run == "tti" && same_key(key, "warmup"))
 }
 
 fn problems(text: &str) -> Vec<String> {

@@ -107,7 +107,7 @@ pub struct SuiteReport {
 }
 
 /// How a step went.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StepReport {
     /// Position in the file, from 1.
     pub step: u32,

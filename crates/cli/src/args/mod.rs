@@ -5,9 +5,9 @@ mod compare;
 mod endpoint;
 mod guest;
 mod image;
+mod kvbench;
 mod kvrun;
 mod lab;
-mod kvbench;
 mod machine;
 mod migrate;
 mod names;
@@ -33,13 +33,13 @@ pub(crate) use compare::{AaArguments, CertaintyArguments, CompareArguments, Comp
 pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use guest::GuestArguments;
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice, RecipeName};
+pub(crate) use kvbench::{KvbenchArguments, KvbenchCommand};
 pub(crate) use kvrun::{KvrunArguments, KvrunCommand, KvrunUpArguments};
 pub(crate) use lab::{LabArguments, LabCommand, LabUpArguments};
 pub(crate) use machine::{Accel, Driver, MachineArguments};
 pub(crate) use migrate::{MigrateArguments, MigrateFormat};
 pub(crate) use names::command_line;
 pub(crate) use pace::PaceArguments;
-pub(crate) use kvbench::{KvbenchArguments, KvbenchCommand};
 pub(crate) use payload::{
     PayloadArguments, PayloadCommand, PayloadLimits, PayloadLintArguments, PayloadPackArguments,
     PayloadRunArguments,
@@ -51,7 +51,7 @@ pub(crate) use plot::{PlotArguments, PlotFormat};
 pub(crate) use record::RecordArguments;
 pub(crate) use results::{
     DoctorArguments, ExportArguments, ExportFormat, ImportArguments, ImportFormat, RemoveArguments,
-    ReportArguments, RunsArguments, ShowArguments,
+    ReportArguments, ReportFormat, RunsArguments, ShowArguments,
 };
 pub(crate) use scenario::{LifecycleArguments, LifecycleFormat, RestoreArguments, TtiArguments};
 pub(crate) use series::{
@@ -93,6 +93,7 @@ Examples:
   virtmark payload new mine                    a program for many machines, to be packed and linted
   virtmark vmrun -H machines mine-0.1.tgz      a payload on many machines at once
   virtmark kvrun -n 3                          three machines to enter by SSH, until Ctrl-C
+  virtmark kvbench bench.toml                  machines, payloads and report from one file
 
 Environment:
   VIRTMARK_ARCHIVE   file in which runs are kept (or --archive)
@@ -102,7 +103,6 @@ Environment:
   VIRTMARK_TOKEN     bearer token of a sandbox service (or --token)
   NO_COLOR           neither colours nor bars";
 
-  virtmark kvbench bench.toml                  machines, payloads and report from one file
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "virtmark", version = env!("VIRTMARK_VERSION"), about = ABOUT, long_about = LONG_ABOUT)]
@@ -150,7 +150,7 @@ pub(crate) enum Command {
     Export(ExportArguments),
     /// Take runs into the archive that were exported, here or by the ComputeSDK benchmarks
     Import(ImportArguments),
-    /// Make a self-contained HTML page about one or several runs
+    /// Make a self-contained HTML page, or Markdown, about one or several runs, or a suite
     Report(ReportArguments),
     /// Remove runs with their samples from the archive
     Remove(RemoveArguments),
@@ -170,6 +170,8 @@ pub(crate) enum Command {
     Vmrun(VmrunArguments),
     /// Set up machines for others to use, and destroy them afterwards
     Kvrun(Box<KvrunArguments>),
+    /// Set up machines, run payloads on them and report, as one file says; what is done is not done again
+    Kvbench(KvbenchArguments),
     /// Keep a machine with KVM inside, on hosts without (docs/lab.md)
     #[command(hide = true)]
     Lab(LabArguments),
@@ -180,16 +182,17 @@ pub(crate) enum Command {
 }
 
 /// Commands that measure, and so can be steps of a suite.
-pub(crate) const MEASURES: [&str; 5] = ["tti", "restore", "lifecycle", "capture", "sweep"];
+pub(crate) const MEASURES: [&str; 7] =
+    ["tti", "restore", "lifecycle", "guest", "migrate", "capture", "sweep"];
 
 impl Command {
     /// Where its run is kept; none for commands that are not among [`MEASURES`].
     pub(crate) fn archive_mut(&mut self) -> Option<&mut ArchiveArguments> {
         match self {
             Self::Capture(options) => Some(&mut options.archive),
-    /// Set up machines, run payloads on them and report, as one file says; what is done is not done again
-    Kvbench(KvbenchArguments),
+            Self::Guest(options) => Some(&mut options.archive),
             Self::Lifecycle(options) => Some(&mut options.archive),
+            Self::Migrate(options) => Some(&mut options.archive),
             Self::Restore(options) => Some(&mut options.archive),
             Self::Sweep(options) => Some(&mut options.archive),
             Self::Tti(options) => Some(&mut options.archive),
@@ -201,6 +204,7 @@ impl Command {
     pub(crate) fn touches_host(&self) -> bool {
         match self {
             Self::Completions(_) | Self::Man(_) | Self::Plan(_) | Self::Plot(_) => false,
+            Self::Kvbench(options) => options.command.is_none(),
             Self::Payload(options) => matches!(options.command, PayloadCommand::Run(_)),
             Self::Suite(options) => matches!(options.command, SuiteCommand::Run(_)),
             _ => true,
@@ -218,7 +222,6 @@ pub(crate) struct CompletionsArguments {
 }
 
 #[derive(Debug, Args)]
-            Self::Kvbench(options) => options.command.is_none(),
 #[command(after_help = "Example:\n  virtmark man ~/.local/share/man/man1")]
 pub(crate) struct ManArguments {
     /// The directory, made where there is none

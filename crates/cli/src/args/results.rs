@@ -116,22 +116,39 @@ pub(crate) enum ImportFormat {
 #[command(after_help = "\
 Examples:
   virtmark report latest -o report.html
-  virtmark report tti-20260102 tti-20260103 --title 'Before and after' -o comparison.html")]
+  virtmark report tti-20260102 tti-20260103 --title 'Before and after' -o comparison.html
+  virtmark report suite-20260102 -o suite.html
+  virtmark report suite-20260102 --format markdown -o suite.md
+
+The id of a suite stands for all runs of its steps. docs/report.md has what is in a report.")]
 pub(crate) struct ReportArguments {
-    /// The runs: ids, starts of them, or latest
+    /// The runs: ids of runs or suites, starts of them, or latest
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<String>,
+
+    /// What to write
+    #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+    pub(crate) format: ReportFormat,
 
     /// The file to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// The heading [default: the scenarios]
+    /// The heading [default: the suite or the scenarios]
     #[arg(long, value_name = "TEXT")]
     pub(crate) title: Option<String>,
 
     #[command(flatten)]
     pub(crate) archive: ArchiveArguments,
+}
+
+/// What a report is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One page with pictures and all samples, which loads nothing from elsewhere
+    Html,
+    /// The tables, for issues and wikis
+    Markdown,
 }
 
 #[derive(Debug, Args)]

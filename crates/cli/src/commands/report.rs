@@ -3,23 +3,39 @@
 use std::io::Write;
 
 use anyhow::Context;
+use virtmark_archive::{Archive, RunFilter};
+use virtmark_model::{Run, RunStatus};
 use virtmark_report::html::{self, Options};
+use virtmark_report::markdown;
+use virtmark_report::overview::Suite;
+use virtmark_suite::{SCENARIO, SuiteReport, suite_of};
 
 use super::present::with_judgement;
-use crate::args::ReportArguments;
+use super::suite::parts;
+use crate::args::{ReportArguments, ReportFormat};
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::measure::open_read_only;
 use crate::output;
 
 pub(crate) fn run(options: &ReportArguments) -> anyhow::Result<Exit> {
     let archive = open_read_only(&options.archive)?;
-    let mut runs = Vec::new();
-    for selector in &options.runs {
-        let run = archive.run(selector)?.run;
+    let Named { runs, suites } = named(&archive, &options.runs)?;
+    let mut judged = Vec::new();
+    for run in runs {
         let samples = archive.samples(&run.id)?;
-        runs.push(with_judgement(run, samples)?);
+        judged.push(with_judgement(run, samples)?);
     }
-    let page = html::report(&runs, &Options { title: options.title.clone(), ..Options::default() })?;
+    // Of several suites, none is what the report is about.
+    let suite = match suites.as_slice() {
+        [id] => Some(suite(&archive, id)?),
+        _ => None,
+    };
+    let of = Options { title: options.title.clone(), suite, ..Options::default() };
+    let page = match options.format {
+        ReportFormat::Html => html::report(&judged, &of)?,
+        ReportFormat::Markdown => markdown::report(&judged, &of)?,
+    };
     match &options.output {
         Some(path) => {
             let write_error = || format!("cannot write the report to {}", path.display());
@@ -29,4 +45,74 @@ pub(crate) fn run(options: &ReportArguments) -> anyhow::Result<Exit> {
         None => output::stdout(|output| output.write_all(page.as_bytes()))?,
     }
     Ok(Exit::Ok)
+}
+
+/// What the user named.
+struct Named {
+    /// The runs, and those of the steps of suites.
+    runs: Vec<Run>,
+    /// Ids of the suites.
+    suites: Vec<String>,
+}
+
+fn named(archive: &Archive, selectors: &[String]) -> anyhow::Result<Named> {
+    let mut named = Named { runs: Vec::new(), suites: Vec::new() };
+    for selector in selectors {
+        let run = archive.run(selector)?.run;
+        let Some(id) = suite_of(&run).filter(|_| run.scenario == SCENARIO).map(str::to_owned) else {
+            named.runs.push(run);
+            continue;
+        };
+        let steps = steps(archive, &id)?;
+        if steps.is_empty() {
+            let message = format!("no step of suite {id} made a run: `virtmark show {id}` says why");
+            return Err(Failure { exit: Exit::UnknownName, message }.into());
+        }
+        named.runs.extend(steps);
+        if !named.suites.contains(&id) {
+            named.suites.push(id);
+        }
+    }
+    Ok(named)
+}
+
+/// The runs of a suite's steps, oldest first.
+fn steps(archive: &Archive, id: &str) -> anyhow::Result<Vec<Run>> {
+    let since = parts(archive, id)?.first().map(|run| run.started_at);
+    let filter = RunFilter { since, ..RunFilter::default() };
+    let runs = archive.runs(&filter)?.into_iter().map(|stored| stored.run);
+    let mut steps: Vec<Run> =
+        runs.filter(|run| suite_of(run) == Some(id) && run.scenario != SCENARIO).collect();
+    steps.reverse();
+    Ok(steps)
+}
+
+fn suite(archive: &Archive, id: &str) -> anyhow::Result<Suite> {
+    let parts = parts(archive, id)?;
+    let mut all = Vec::new();
+    for part in &parts {
+        all.extend(SuiteReport::from_samples(part, &archive.samples(&part.id)?).steps);
+    }
+    let of = |name: &str| {
+        let text = parts.first().and_then(|first| first.configuration["suite"][name].as_str());
+        text.unwrap_or_default().to_owned()
+    };
+    let mut remarks = Vec::new();
+    if let [.., last] = parts.as_slice()
+        && last.status != RunStatus::Complete
+    {
+        let command = format!("virtmark suite run {} --resume {id}", of("file"));
+        remarks.push(format!("It was stopped before its end; to go on: {command}"));
+    }
+    if parts.len() > 1 {
+        remarks.push(format!("It was made in {} parts.", parts.len()));
+    }
+    Ok(Suite {
+        id: id.into(),
+        name: of("name"),
+        steps: all,
+        remarks,
+        command: format!("virtmark suite run {}", of("file")),
+        text: of("text"),
+    })
 }

@@ -13,9 +13,11 @@
 mod axis;
 mod canvas;
 mod ecdf;
+mod heat;
 mod lines;
 mod ramp;
 mod raster;
+mod stacked;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -48,10 +50,14 @@ pub struct Figure {
 pub enum Plot {
     /// Empirical distribution functions, one for each set of samples.
     Ecdf(Ecdf),
+    /// A field for each pair.
+    Heat(Heat),
     /// Values over time.
     Lines(Lines),
     /// Machines that were launched one after the other.
     Ramp(Ramp),
+    /// Wholes and their parts, side by side.
+    Stacked(Stacked),
     /// Times taken apart, one below the other.
     Waterfall(Waterfall),
     /// Points over two axes.
@@ -82,6 +88,65 @@ pub struct Curve {
     pub median: Option<f64>,
     /// The confidence interval of the median, drawn as a band.
     pub median_interval: Option<Interval>,
+}
+
+/// A field for each pair, the stronger its colour the larger its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heat {
+    /// What the columns are: `source`.
+    pub across_name: String,
+    /// The columns, left to right.
+    pub across: Vec<String>,
+    /// What the rows are: `target`.
+    pub down_name: String,
+    /// The rows, top to bottom.
+    pub down: Vec<String>,
+    /// The value with the strongest colour; nothing has the faintest.
+    pub most: f64,
+    /// The fields; pairs without one stay empty.
+    pub fields: Vec<HeatField>,
+}
+
+/// One field of a heat map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeatField {
+    /// Position in [`Heat::across`].
+    pub column: usize,
+    /// Position in [`Heat::down`].
+    pub row: usize,
+    /// Its value, from 0; must be finite.
+    pub value: f64,
+    /// What is written in it: a few short lines, the first in bold.
+    pub said: Vec<String>,
+}
+
+/// Wholes and their parts, side by side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stacked {
+    /// What the values are, with their unit: `overhead in %`.
+    pub axis: String,
+    /// The unit as it stands behind a value: `%`.
+    pub symbol: &'static str,
+    /// The bars, top to bottom.
+    pub bars: Vec<StackedBar>,
+}
+
+/// One whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackedBar {
+    /// What it is.
+    pub name: String,
+    /// Its parts, left to right. A part of the same name has the same colour in every bar.
+    pub parts: Vec<StackedPart>,
+}
+
+/// One part of a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackedPart {
+    /// What it is.
+    pub name: String,
+    /// How long it is drawn; must be finite. One below zero is not drawn, and its value is still told.
+    pub value: f64,
 }
 
 /// Values over time.
@@ -213,8 +278,10 @@ impl Figure {
     fn draw(&self, markup: &mut Markup, medium: Medium) {
         match &self.plot {
             Plot::Ecdf(plot) => ecdf::draw(self, plot, markup, medium),
+            Plot::Heat(plot) => heat::draw(self, plot, markup, medium),
             Plot::Lines(plot) => lines::draw(self, plot, markup, medium),
             Plot::Ramp(plot) => ramp::draw(self, plot, markup, medium),
+            Plot::Stacked(plot) => stacked::draw(self, plot, markup, medium),
             Plot::Waterfall(plot) => waterfall::draw(self, plot, markup, medium),
             Plot::Xy(plot) => xy::draw(self, plot, markup, medium),
         }

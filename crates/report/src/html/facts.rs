@@ -6,6 +6,8 @@ use super::{Entry, tables};
 use crate::environment::{self, Fact};
 use crate::markup::Markup;
 
+/// With more runs than this, values stand in one column, each with who has it: nobody reads a hundred columns.
+const MOST_COLUMNS: usize = 8;
 /// Longer values are folded away: CPU flags, mostly.
 const FOLD_FROM: usize = 200;
 
@@ -19,7 +21,9 @@ pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>]) {
     if !options.is_empty() {
         body.element("section", &[], |section| {
             section.leaf("h2", &[], "Configuration");
-            draw_table(section, entries, |rows| options.iter().for_each(|fact| draw_fact(rows, fact)));
+            draw_table(section, entries, |rows| {
+                options.iter().for_each(|fact| draw_fact(rows, entries, fact))
+            });
         });
     }
     draw_commands(body, entries);
@@ -39,16 +43,16 @@ fn draw_environment(section: &mut Markup, entries: &[Entry<'_>], runs: &[&Run]) 
     draw_table(section, entries, |rows| {
         for group in &groups {
             rows.element("tr", &[("class", &"section")], |row| {
-                row.leaf("th", &[("colspan", &(entries.len() + 1))], group.title);
+                row.leaf("th", &[("colspan", &(columns(entries) + 1))], group.title);
             });
-            group.facts.iter().for_each(|fact| draw_fact(rows, fact));
+            group.facts.iter().for_each(|fact| draw_fact(rows, entries, fact));
         }
     });
 }
 
 fn draw_table(section: &mut Markup, entries: &[Entry<'_>], rows: impl FnOnce(&mut Markup)) {
     let mut headings = vec![("", "")];
-    if entries.len() > 1 {
+    if columns(entries) > 1 {
         headings.extend(entries.iter().map(|entry| (entry.letter.as_str(), "")));
     } else {
         headings.push(("value", ""));
@@ -56,10 +60,18 @@ fn draw_table(section: &mut Markup, entries: &[Entry<'_>], rows: impl FnOnce(&mu
     tables::table(section, &headings, rows);
 }
 
-fn draw_fact(rows: &mut Markup, fact: &Fact) {
+/// Columns of values.
+fn columns(entries: &[Entry<'_>]) -> usize {
+    if entries.len() > MOST_COLUMNS { 1 } else { entries.len() }
+}
+
+fn draw_fact(rows: &mut Markup, entries: &[Entry<'_>], fact: &Fact) {
     let (class, mark) = if fact.differs() { ("differs", "≠ ") } else { ("same", "") };
     rows.element("tr", &[("class", &class)], |row| {
         row.leaf("th", &[("scope", &"row")], format!("{mark}{}", fact.name));
+        if columns(entries) < entries.len() {
+            return draw_grouped(row, entries, fact);
+        }
         for value in &fact.values {
             match value {
                 None => tables::cell(row, "value", "–"),
@@ -69,6 +81,30 @@ fn draw_fact(rows: &mut Markup, fact: &Fact) {
         }
     });
     rows.newline();
+}
+
+/// The values of a fact, each with who has it unless all do.
+fn draw_grouped(row: &mut Markup, entries: &[Entry<'_>], fact: &Fact) {
+    row.element("td", &[("class", &"value")], |cell| {
+        for (position, (value, who)) in fact.grouped().into_iter().enumerate() {
+            if position > 0 {
+                cell.empty("br", &[]);
+            }
+            let value = value.unwrap_or("–");
+            if value.chars().count() >= FOLD_FROM {
+                cell.element("details", &[], |details| {
+                    details.leaf("summary", &[], format!("{} words", value.split_whitespace().count()));
+                    details.text(value);
+                });
+            } else {
+                cell.text(value);
+            }
+            if who.len() < entries.len() {
+                let letters: Vec<&str> = who.iter().map(|at| entries[*at].letter.as_str()).collect();
+                cell.leaf("span", &[("class", &"faint small")], format!(" {}", letters.join(" ")));
+            }
+        }
+    });
 }
 
 fn draw_folded(row: &mut Markup, value: &str) {

@@ -225,7 +225,31 @@ struct Series<'a> {
     metric: Metric<'a>,
 }
 
+/// One for each run, or, where those are more than a figure can tell apart, one for each step of a suite, or scenario, on
+/// each platform.
 fn series<'a>(entries: &[Entry<'a>], name: &str, unit: Unit) -> Vec<Series<'a>> {
+    let each = series_of_runs(entries, name, unit);
+    if each.len() <= Figure::MOST_CURVES {
+        return each;
+    }
+    let mut groups: Vec<(String, Vec<&Metric<'a>>)> = Vec::new();
+    for (entry, metric) in having(entries, name, unit) {
+        let group = format!("{}, {}", entry.label(), notes::platform(entry.run()));
+        match groups.iter_mut().find(|(other, _)| *other == group) {
+            Some((_, metrics)) => metrics.push(metric),
+            None => groups.push((group, vec![metric])),
+        }
+    }
+    let pooled = groups.into_iter().filter_map(|(group, metrics)| {
+        // The figures of each run exist, so those of all of them do.
+        let metric = Metric::pooled(&metrics, &entries.first()?.run().id).ok()?;
+        let runs = if metrics.len() == 1 { "1 run".into() } else { format!("{} runs", metrics.len()) };
+        Some(Series { name: format!("{group}: {runs}"), letter: group, metric })
+    });
+    pooled.collect()
+}
+
+fn series_of_runs<'a>(entries: &[Entry<'a>], name: &str, unit: Unit) -> Vec<Series<'a>> {
     let parts = entries.iter().flat_map(|entry| {
         let metric = entry.metrics.iter().find(|metric| metric.name == name && metric.unit == unit);
         // The figures of the whole exist, so those of a part do.

@@ -13,10 +13,11 @@ mod tables;
 mod tests;
 
 use jiff::Timestamp;
-use virtmark_model::Run;
 
+use crate::entry::{Entry, entries};
 use crate::markup::Markup;
 use crate::metric::Metric;
+use crate::overview::{self, Suite};
 use crate::{ReportError, RunSamples, figure, format, notes};
 
 /// What a report depends on beyond its runs.
@@ -26,15 +27,17 @@ pub struct Options {
     pub title: Option<String>,
     /// When the report is made.
     pub generated_at: Timestamp,
+    /// The suite that the runs are the steps of.
+    pub suite: Option<Suite>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { title: None, generated_at: Timestamp::now() }
+        Self { title: None, generated_at: Timestamp::now(), suite: None }
     }
 }
 
-/// A report about the runs, in the order given: what was measured on what, every figure with its uncertainty,
+/// A report about the runs, in the order given: what a suite came to, what was measured on what, every figure with its uncertainty,
 /// distributions, phases, environments, configurations, how to repeat it, and all raw samples.
 ///
 /// # Errors
@@ -42,16 +45,21 @@ impl Default for Options {
 pub fn report(runs: &[RunSamples], options: &Options) -> Result<String, ReportError> {
     let entries = entries(runs)?;
     let downloads = entries.iter().map(samples::download).collect::<Result<Vec<_>, _>>()?;
-    let title = options.title.clone().unwrap_or_else(|| default_title(runs));
+    let title = title(runs, options);
+    let parts = overview::parts(&entries, options.suite.as_ref())?;
     let mut page = Markup::new();
     page.element("html", &[("lang", &"en")], |html| {
         html.element("head", &[], |head| draw_head(head, &title));
         html.newline();
         html.element("body", &[], |body| {
             draw_header(body, &title, &entries, options);
+            parts.iter().for_each(|part| sections::draw_part(body, part));
             metrics::draw(body, &entries);
             sections::draw(body, &entries);
             facts::draw(body, &entries);
+            if let Some(suite) = &options.suite {
+                sections::draw_part(body, &overview::repeat(suite));
+            }
             samples::draw(body, &entries, &downloads);
             draw_footer(body);
         });
@@ -70,65 +78,14 @@ pub fn figures(runs: &[RunSamples]) -> Result<Vec<figure::Figure>, ReportError> 
     Ok(figures)
 }
 
-fn entries(runs: &[RunSamples]) -> Result<Vec<Entry<'_>>, ReportError> {
-    if runs.is_empty() {
-        return Err(ReportError::NoRuns);
+/// The heading that was asked for, or the names of the suite or the scenarios.
+pub(crate) fn title(runs: &[RunSamples], options: &Options) -> String {
+    if let Some(title) = &options.title {
+        return title.clone();
     }
-    runs.iter()
-        .enumerate()
-        .map(|(position, samples)| {
-            let metrics = Metric::of_run(&samples.run.id, &samples.samples)?;
-            Ok(Entry { letter: letter(position), samples, metrics })
-        })
-        .collect()
-}
-
-/// A run in the report, with the letter that stands for it in tables.
-struct Entry<'a> {
-    letter: String,
-    samples: &'a RunSamples,
-    metrics: Vec<Metric<'a>>,
-}
-
-impl Entry<'_> {
-    fn run(&self) -> &Run {
-        &self.samples.run
+    if let Some(suite) = &options.suite {
+        return format!("virtmark: suite {}", suite.name);
     }
-
-    /// The run as figures name it: the letter first, when there are others.
-    fn name(&self, entries: &[Entry<'_>]) -> String {
-        self.named(entries, None)
-    }
-
-    /// The run, or what of it was started in one way: `B qemu warm, tti-20260102-030405-a1b2c3 (emulated)`.
-    fn named(&self, entries: &[Entry<'_>], start: Option<&str>) -> String {
-        let Run { id, environment, .. } = self.run();
-        let several = entries.len() > 1;
-        let emulated = match (environment.hypervisor.is_emulated(), several) {
-            (false, _) => "",
-            (true, _) if environment.hypervisor.nested_in_emulation => " (nested in emulation)",
-            (true, false) => " (software emulation)",
-            // There is less room, and a note says it in full.
-            (true, true) => " (emulated)",
-        };
-        let mut words = Vec::new();
-        if several {
-            words.extend([self.letter.as_str(), environment.hypervisor.name.as_str()]);
-        }
-        words.extend(start);
-        let words = words.join(" ");
-        let comma = if words.is_empty() { "" } else { ", " };
-        format!("{words}{comma}{id}{emulated}")
-    }
-}
-
-/// A to Z, then AA, AB, as spreadsheets name columns.
-fn letter(position: usize) -> String {
-    let last = char::from(b'A' + (position % 26) as u8);
-    if position < 26 { last.into() } else { format!("{}{last}", letter(position / 26 - 1)) }
-}
-
-fn default_title(runs: &[RunSamples]) -> String {
     let mut scenarios: Vec<&str> = Vec::new();
     for run in runs {
         if !scenarios.contains(&run.run.scenario.as_str()) {

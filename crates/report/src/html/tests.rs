@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use virtmark_model::{FailureClass, Outcome, Run, Sample};
 
-use super::{Options, figures, letter, report};
+use super::{Options, figures, report};
 use crate::markup::checker;
 use crate::{ReportError, RunSamples, fixtures, notes};
 
 fn document(runs: &[RunSamples]) -> String {
-    let html = report(runs, &Options { title: None, generated_at: "2026-01-03T00:00:00Z".parse().unwrap() })
-        .unwrap();
+    let html = report(
+        runs,
+        &Options { title: None, generated_at: "2026-01-03T00:00:00Z".parse().unwrap(), suite: None },
+    )
+    .unwrap();
     let well_formed = html.strip_prefix("<!DOCTYPE html>\n").expect("documents start with their type");
     assert_eq!(checker::check(well_formed), Ok(()));
     html
@@ -128,12 +131,6 @@ fn ten_thousand_samples_take_a_moment() {
     let drawn = html.split("<svg").nth(1).unwrap().split("</svg>").next().unwrap().len();
     assert!(drawn < 40_000, "{drawn} bytes");
     assert_eq!(html.matches("machine=m").count(), 10_000);
-}
-
-#[test]
-fn letters_go_on_after_z() {
-    let letters: Vec<String> = [0, 25, 26, 51, 52, 701, 702].into_iter().map(letter).collect();
-    assert_eq!(letters, ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use virtmark_suite::{Order, Suite, builtin_names, builtin_text};
 
 pub(super) use self::present::present;
+pub(super) use self::record::parts;
 use self::vocabulary::Commands;
 use crate::args::{SuiteArguments, SuiteCommand};
 use crate::exit::Exit;

@@ -57,7 +57,7 @@ impl Earlier {
 }
 
 /// Runs of the suite itself, each of which did a part of it, oldest first.
-pub(crate) fn parts(archive: &Archive, id: &str) -> anyhow::Result<Vec<Run>> {
+pub(in crate::commands) fn parts(archive: &Archive, id: &str) -> anyhow::Result<Vec<Run>> {
     let filter = RunFilter { scenario: Some(SCENARIO.into()), ..RunFilter::default() };
     let mut runs: Vec<Run> = archive.runs(&filter)?.into_iter().map(|stored| stored.run).collect();
     runs.retain(|run| suite_of(run) == Some(id));

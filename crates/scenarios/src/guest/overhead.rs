@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use virtmark_model::Sample;
-use virtmark_stats::{Interval, StatsError, Summary};
+use virtmark_stats::{Interval, StatsError};
 
 use super::report::paired;
 use super::{Grade, Test};
@@ -89,35 +89,37 @@ impl Overhead {
         memory_bytes: Option<f64>,
         emulated: bool,
     ) -> Result<Self, StatsError> {
-        let lost = |test| -> Vec<f64> {
-            paired(samples, test).into_values().map(|ratio| (1.0 - ratio) * 100.0).collect()
-        };
         let (reads, writes) = (paired(samples, Test::FioRandRead), paired(samples, Test::FioRandWrite));
         let iops: Vec<f64> =
             reads.iter().filter_map(|(block, read)| Some((read * writes.get(block)?).sqrt())).collect();
         let memory = values(samples, "memory_overhead_bytes");
         let (storage, written) =
             (values(samples, "storage_overhead_bytes"), values(samples, "storage_guest_bytes"));
-        let megabytes =
-            |bytes: &BTreeMap<u64, f64>| bytes.values().map(|bytes| bytes / MEGABYTE).collect::<Vec<_>>();
+        let megabytes = memory.values().map(|bytes| bytes / MEGABYTE).collect::<Vec<_>>();
+        let storage_megabytes = storage.values().map(|bytes| bytes / MEGABYTE).collect::<Vec<_>>();
         let of_memory = |bytes: f64| Some(bytes / memory_bytes.filter(|all| *all > 0.0)? * 100.0);
         let memory_percent: Vec<f64> = memory.values().filter_map(|bytes| of_memory(*bytes)).collect();
-        let storage_percent: Vec<f64> = storage
-            .iter()
-            .filter_map(|(block, bytes)| Some(bytes / written.get(block).filter(|all| **all > 0.0)? * 100.0))
-            .collect();
-        let (cpu, network) = (lost(Test::SysbenchCpu), lost(Test::IperfTcp));
+        let of_written =
+            |block, bytes: f64| Some(bytes / written.get(block).filter(|all| **all > 0.0)? * 100.0);
+        let storage_percent: Vec<f64> =
+            storage.iter().filter_map(|(block, bytes)| of_written(block, *bytes)).collect();
+        let cpu = Estimate::lost(samples, Test::SysbenchCpu)?;
+        let network = Estimate::lost(samples, Test::IperfTcp)?;
+        let graded = |field, value, percent| Graded::new(field, value, percent, emulated);
         Ok(Self {
-            cpu_overhead_percent: Graded::new(Field::Cpu, &cpu, &cpu, emulated)?,
-            memory_overhead_mb: Graded::new(Field::Memory, &megabytes(&memory), &memory_percent, emulated)?,
-            storage_overhead_mb: Graded::new(
+            cpu_overhead_percent: graded(Field::Cpu, cpu, cpu),
+            memory_overhead_mb: graded(
+                Field::Memory,
+                Estimate::of(&megabytes)?,
+                Estimate::of(&memory_percent)?,
+            ),
+            storage_overhead_mb: graded(
                 Field::Storage,
-                &megabytes(&storage),
-                &storage_percent,
-                emulated,
-            )?,
-            network_overhead_percent: Graded::new(Field::Network, &network, &network, emulated)?,
-            iops_native_ratio: Graded::new(Field::Iops, &iops, &[], emulated)?,
+                Estimate::of(&storage_megabytes)?,
+                Estimate::of(&storage_percent)?,
+            ),
+            network_overhead_percent: graded(Field::Network, network, network),
+            iops_native_ratio: graded(Field::Iops, Estimate::of(&iops)?, None),
         })
     }
 
@@ -133,26 +135,47 @@ impl Overhead {
     }
 }
 
+/// A median over blocks with its interval.
+#[derive(Clone, Copy)]
+struct Estimate {
+    point: f64,
+    ci95: Option<Interval>,
+    blocks: u64,
+}
+
+impl Estimate {
+    /// None where there are no values.
+    fn of(values: &[f64]) -> Result<Option<Self>, StatsError> {
+        let all = crate::figures::summary(values)?;
+        Ok(all.map(|all| Self { point: all.median, ci95: all.median_ci95_exact, blocks: all.count }))
+    }
+
+    /// What is lost of the host's rate, in percent: of the ratio that the test shows, not of another block's.
+    fn lost(samples: &[Sample], test: Test) -> Result<Option<Self>, StatsError> {
+        let ratios: Vec<f64> = paired(samples, test).into_values().collect();
+        let lost = |ratio: f64| (1.0 - ratio) * 100.0;
+        let turned = |ci: Interval| Interval { low: lost(ci.high), high: lost(ci.low), ..ci };
+        let estimate = Self::of(&ratios)?;
+        Ok(estimate.map(|it| Self { point: lost(it.point), ci95: it.ci95.map(turned), ..it }))
+    }
+}
+
 impl Graded {
-    fn new(field: Field, blocks: &[f64], percent: &[f64], emulated: bool) -> Result<Self, StatsError> {
-        let of = |values: &[f64]| match values {
-            [] => Ok((None, None)),
-            values => Summary::from_samples(values).map(|all| (Some(all.median), all.median_ci95_exact)),
-        };
-        let (value, ci95) = of(blocks)?;
-        let (percent, percent_ci95) = of(percent)?;
-        let grade = Grade::new(field, percent.or(value), percent_ci95);
+    fn new(field: Field, value: Option<Estimate>, percent: Option<Estimate>, emulated: bool) -> Self {
+        let interval = |estimate: Option<Estimate>| estimate.and_then(|estimate| estimate.ci95);
+        let point = |estimate: Option<Estimate>| estimate.map(|estimate| estimate.point);
+        let grade = Grade::new(field, point(percent).or(point(value)), interval(percent));
         let note = if emulated && value.is_some() { ", emulated" } else { "" };
-        Ok(Self {
-            value,
-            ci95,
-            percent,
-            percent_ci95,
-            blocks: blocks.len() as u64,
+        Self {
+            value: point(value),
+            ci95: interval(value),
+            percent: point(percent),
+            percent_ci95: interval(percent),
+            blocks: value.map_or(0, |estimate| estimate.blocks),
             grade,
             grade_text: format!("{}{note}", grade.text(field)),
             emulated,
-        })
+        }
     }
 }
 

@@ -84,3 +84,33 @@ fn check_room(spec: &MachineSpec, available_bytes: Option<u64>) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_machine_without_room_for_two_of_it_is_refused_before_anything_moves() {
+        let spec = MachineSpec {
+            name: "m".into(),
+            vcpus: 1,
+            memory_bytes: 1 << 30,
+            image: None,
+            disks: Vec::new(),
+            networks: Vec::new(),
+            kernel_arguments: Vec::new(),
+            snapshots: false,
+            confined: false,
+            ready_timeout: Duration::from_secs(1),
+        };
+        let error = check_room(&spec, Some((1 << 30) - 1)).unwrap_err();
+        assert!(
+            matches!(error, Error::OutOfMemory { wanted_bytes, .. } if wanted_bytes == 1 << 30),
+            "{error}"
+        );
+        assert!(error.to_string().contains("1073741823 bytes are free"), "{error}");
+        assert!(check_room(&spec, Some(1 << 30)).is_ok() && check_room(&spec, None).is_ok());
+    }
+}

@@ -114,6 +114,31 @@ payloads: build ## Pack the payloads that are shipped
 		$(CURDIR)/$(VIRTMARK) payload pack "$$payload" || exit; \
 	done
 
+MACHINES ?= 8
+
+.PHONY: fleet-demo
+fleet-demo: setup payloads ## A payload on 8 machines (MACHINES) that live for it; what came home is in results/fleet-demo
+	@rm -rf $(RESULTS)/fleet-demo
+	$(VIRTMARK) kvrun -n $(MACHINES) --exec '$(VIRTMARK) vmrun -H $$VIRTMARK_MAP -A $$VIRTMARK_AUTH \
+		-o $(RESULTS) -U fleet-demo $(RESULTS)/payloads/boot-facts-*.tgz' > $(RESULTS)/fleet-demo.json
+	@cat $(RESULTS)/fleet-demo/fleet-demo-result
+
+PEERS := target/tools/parallel-ssh
+
+.PHONY: bench-fleet-peers
+bench-fleet-peers: ## Install what vmrun is compared with: parallel-ssh from PyPI
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip --quiet --disable-pip-version-check install "parallel-ssh==2.16.0.post1"
+
+FLEET_ROUNDS ?= 5
+
+.PHONY: bench-fleet
+bench-fleet: setup build ## Compare vmrun with parallel-ssh, and with scp and ssh, alternating, on 8 machines (MACHINES)
+	@mkdir -p $(RESULTS)
+	@test -x $(PEERS)/bin/python || { echo "make: parallel-ssh is missing: make bench-fleet-peers" >&2; exit 1; }
+	$(VIRTMARK) kvrun -n $(MACHINES) --exec '$(PEERS)/bin/python crates/fleet/benches/peers.py $(VIRTMARK) \
+		$(FLEET_ROUNDS)' > $(RESULTS)/bench-fleet.json
+
 .PHONY: lint
 lint: ## Check the format, the lints and the documentation
 	$(CARGO) fmt --all --check

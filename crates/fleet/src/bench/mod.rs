@@ -6,5 +6,7 @@ mod file;
 mod state;
 
 pub use carry::{StepReport, StepStatus, Work, carry_out};
-pub use file::{AccelName, BenchFile, BenchFileError, HypervisorName, Machines, NetworkName, Payload, Via};
+pub use file::{
+    AccelName, BenchFile, BenchFileError, HypervisorName, Machines, NetworkName, Payload, Seconds, Via,
+};
 pub use state::{Done, State, StateError, Step};

@@ -1,9 +1,11 @@
 //! A run: machines are made, what tools need is prepared, and then block after block.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use virtmark_hypervisor::{Capability, Hypervisor};
+use virtmark_hypervisor::{Cancel, Capability, Hypervisor};
 use virtmark_model::Outcome;
 
 use super::blocks::Blocks;
@@ -16,6 +18,9 @@ use super::{Guest, Suite, Tool, reading, storage};
 use crate::recorder::Recorder;
 use crate::{Context, Ending, Plan, Result};
 
+/// How often it is looked whether the user wants a stop, which takes microseconds.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
+
 impl Guest {
     /// Measures. `host` is the bare host as a platform. Every sample is in the sink before the next tool starts, and no
     /// machine is left when this returns.
@@ -23,11 +28,29 @@ impl Guest {
     /// # Errors
     /// When a sample cannot be kept.
     pub fn run(&self, context: Context<'_>, host: &dyn Hypervisor) -> Result<Ending> {
+        let (cancel, over) = (Cancel::new(), AtomicBool::new(false));
+        let interrupt = context.interrupt;
+        thread::scope(|scope| {
+            // A tool may run for a minute: a stop does not wait for it.
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    if interrupt.wait(WATCH_INTERVAL) {
+                        return cancel.cancel();
+                    }
+                }
+            });
+            let ending = self.steps(context, host, &cancel);
+            over.store(true, Ordering::Relaxed);
+            ending
+        })
+    }
+
+    fn steps(&self, context: Context<'_>, host: &dyn Hypervisor, cancel: &Cancel) -> Result<Ending> {
         let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
         progress.begin(Plan { warmups: 0, samples: self.samples() });
         let recorder = Recorder::new(sink, progress, started);
         let began = Instant::now();
-        let mut session = Session::new(&self.plan.tests, &recorder);
+        let mut session = Session::new(&self.plan.tests, &recorder, interrupt);
 
         let wiring = self.plan.has(Suite::Network).then(|| network::wiring(hypervisor));
         let network = wiring.as_ref().and_then(|wiring| Some(wiring.as_ref().ok()?.0.network(&self.plan)));
@@ -46,11 +69,11 @@ impl Guest {
         let tools: BTreeSet<Tool> = self.plan.tests.iter().map(|test| test.tool()).collect();
         let tools: Vec<Tool> = tools.into_iter().collect();
         let threads = self.machine.vcpus.max(1);
-        let mut inside = match Bench::new(Side::Guest, client.machine.as_ref(), threads, &tools) {
+        let mut inside = match Bench::new(Side::Guest, client.machine.as_ref(), threads, &tools, cancel) {
             Ok(bench) => bench,
             Err(failure) => return session.give_up(Side::Guest, &failure),
         };
-        let mut outside = match Bench::new(Side::Host, bare.machine.as_ref(), threads, &tools) {
+        let mut outside = match Bench::new(Side::Host, bare.machine.as_ref(), threads, &tools, cancel) {
             Ok(bench) => bench,
             Err(failure) => return session.give_up(Side::Host, &failure),
         };
@@ -128,7 +151,8 @@ impl Guest {
     ) -> Result<()> {
         inside.network = wiring.as_str();
         let served = server.map_err(Clone::clone).and_then(|server| {
-            let bench = Bench::new(Side::Guest, server.machine.as_ref(), inside.threads, &[])?;
+            let bench =
+                Bench::new(Side::Guest, server.machine.as_ref(), inside.threads, &[], &inside.cancel)?;
             let served = network::serve_in_guest(&bench, &self.plan)?;
             let peer = wiring.peer(client.machine.as_ref(), server.machine.as_ref(), &self.plan);
             inside.peer = peer.ok_or_else(|| "the platform does not tell its machines' addresses".to_owned());

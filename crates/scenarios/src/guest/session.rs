@@ -9,18 +9,19 @@ use super::failure::ToolFailure;
 use super::side::{Bench, Side};
 use super::{Suite, Test};
 use crate::recorder::Recorder;
-use crate::{Ending, Result};
+use crate::{Ending, Interrupt, Result};
 
 /// The tests of a run, with those that are over before their last block.
 pub(super) struct Session<'a> {
     tests: &'a [Test],
     recorder: &'a Recorder<'a>,
+    interrupt: &'a dyn Interrupt,
     closed: BTreeSet<(Test, Side)>,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(tests: &'a [Test], recorder: &'a Recorder<'a>) -> Self {
-        Self { tests, recorder, closed: BTreeSet::new() }
+    pub(super) fn new(tests: &'a [Test], recorder: &'a Recorder<'a>, interrupt: &'a dyn Interrupt) -> Self {
+        Self { tests, recorder, interrupt, closed: BTreeSet::new() }
     }
 
     /// Whether a test is still run on a side. The host's figures say nothing without the guest's.
@@ -64,7 +65,8 @@ impl<'a> Session<'a> {
         suite: Suite,
         failure: Option<ToolFailure>,
     ) -> Result<()> {
-        let Some(failure) = failure else { return Ok(()) };
+        // What the user's stop caused is no failure.
+        let Some(failure) = failure.filter(|_| !self.interrupt.is_requested()) else { return Ok(()) };
         for test in self.tests.iter().filter(|test| test.suite() == suite) {
             if self.is_open(*test, side) {
                 self.fail(*test, side, &failure, BTreeMap::new())?;
@@ -106,6 +108,9 @@ impl<'a> Session<'a> {
 
     /// Ends a run in which a side is not there: every test fails with the reason.
     pub(super) fn give_up(&mut self, side: Side, failure: &ToolFailure) -> Result<Ending> {
+        if self.interrupt.is_requested() {
+            return Ok(Ending::Interrupted);
+        }
         for test in self.tests {
             self.fail(*test, side, failure, BTreeMap::new())?;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use virtmark_hypervisor::{Command, ExecOutput, ExecStatus, GuestLink, Machine};
+use virtmark_hypervisor::{Cancel, Command, ExecOutput, ExecStatus, GuestLink, Machine};
 
 use super::failure::{ToolFailure, printed};
 use super::line::{self, Peer, Place, Target};
@@ -53,6 +53,8 @@ pub(super) struct Bench<'a> {
     versions: BTreeMap<Tool, String>,
     /// What the kernel had killed for want of memory when this began; absent where it does not count.
     killed_before: Option<u64>,
+    /// Ends whatever is asked of it.
+    pub(super) cancel: Cancel,
     pub(super) threads: u32,
     pub(super) target: Option<Target>,
     /// Where network tests find their other end; why not.
@@ -72,6 +74,7 @@ impl<'a> Bench<'a> {
         machine: &'a dyn Machine,
         threads: u32,
         tools: &[Tool],
+        cancel: &Cancel,
     ) -> Result<Self, ToolFailure> {
         let guest = machine.guest().map_err(|error| ToolFailure::platform(&error))?;
         let mut bench = Self {
@@ -80,6 +83,7 @@ impl<'a> Bench<'a> {
             guest,
             versions: BTreeMap::new(),
             killed_before: None,
+            cancel: cancel.clone(),
             threads,
             target: None,
             peer: Err(String::new()),
@@ -133,8 +137,9 @@ impl<'a> Bench<'a> {
     }
 
     pub(super) fn exec(&self, command: &Command) -> (Result<ExecOutput, ToolFailure>, Duration) {
+        let command = Command { cancel: Some(self.cancel.clone()), ..command.clone() };
         let called = Instant::now();
-        let answer = self.guest.exec(command);
+        let answer = self.guest.exec(&command);
         let took = called.elapsed();
         let answer = answer.map_err(|error| ToolFailure::platform(&self.machine.explain(error)));
         (answer, took)

@@ -76,6 +76,7 @@ fn dispatch(command: Command, quiet: bool) -> anyhow::Result<Exit> {
         Command::Show(options) => commands::show::run(&options, quiet),
         Command::Suite(options) => commands::suite::run(&options, quiet),
         Command::Sweep(options) => commands::sweep::run(*options, quiet),
+        Command::Tune(options) => commands::compare::run_tune(&options, quiet),
         Command::Tti(options) => commands::tti::run(&options, quiet),
         Command::Vmrun(options) => commands::vmrun::run(&options, quiet),
     }

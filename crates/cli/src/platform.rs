@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use virtmark_driver_endpoint::{Endpoint, EndpointOptions};
 use virtmark_driver_native::Native;
-use virtmark_driver_qemu::{AcceleratorChoice, ConfinementFacts, Program, Qemu, QemuOptions};
+use virtmark_driver_qemu::{AcceleratorChoice, ConfinementFacts, Program, Qemu, QemuOptions, Remedy};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec};
 use virtmark_image::{BenchRecipe, Image, KernelSource, Store, TinyRecipe, Verify};
@@ -146,6 +146,17 @@ impl Platform {
             confined: false,
             ready_timeout,
         }
+    }
+
+    /// The same platform, whose machines have a remedy; a refusal with the reason where they cannot.
+    pub(crate) fn with_remedy(self, remedy: Remedy, spec: &MachineSpec) -> Result<Self, Failure> {
+        let refuse = |reason: &dyn fmt::Display| {
+            let message = format!("cannot try {remedy}: {reason}");
+            Failure { exit: Exit::Unsupported, message }
+        };
+        let qemu = self.qemu.as_ref().ok_or_else(|| refuse(&"it is for machines of QEMU"))?;
+        let tuned = Arc::new(qemu.with_remedy(remedy, spec).map_err(|reason| refuse(&reason))?);
+        Ok(Self { hypervisor: Arc::clone(&tuned) as Arc<dyn Hypervisor>, qemu: Some(tuned), ..self })
     }
 
     /// A directory with room for a snapshot of one machine, which goes with the run.

@@ -139,3 +139,20 @@ fn mistakes_are_told_before_anything_is_measured() {
         world.virtmark(arguments).assert().code(2).stderr(contains(expected)).stdout("");
     }
 }
+
+#[test]
+fn a_remedy_that_cannot_be_had_is_skipped_with_the_reason() {
+    let world = World::new();
+    let output = world
+        .virtmark(&["tune", "--", "tti", "--hypervisor", "native", "--iterations", "10"])
+        .assert()
+        .success()
+        .stderr(contains("skipped").and(contains("it is for machines of QEMU")));
+    let tried: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let names: Vec<_> = tried.as_array().unwrap().iter().map(|tried| tried["remedy"].clone()).collect();
+    assert_eq!(names, ["cpu-max", "hugepages", "iothread"]);
+    assert!(tried[1]["skipped"].as_str().unwrap().contains("cannot try hugepages"));
+    // Nothing was measured for it.
+    assert!(world.json(&["runs", "--json"]).as_array().unwrap().is_empty());
+    world.virtmark(&["tune", "--try", "prayer", "--", "tti"]).assert().code(2).stderr(contains("iothread"));
+}

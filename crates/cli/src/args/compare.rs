@@ -2,6 +2,7 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
+use virtmark_driver_qemu::Remedy;
 use virtmark_scenarios::compare::{Difference, MetricChoice};
 
 use super::ArchiveArguments;
@@ -87,6 +88,34 @@ pub(crate) struct AaArguments {
     pub(crate) archive: ArchiveArguments,
 
     /// The command: tti with its options; its iterations are those of each side, at least ten for each comparison
+    #[arg(last = true, required = true, value_name = "COMMAND", allow_hyphen_values = true)]
+    pub(crate) scenario: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  virtmark tune -- tti --iterations 50
+  virtmark tune --try iothread -- tti --image bench --iterations 50 --cmd 'dd if=/dev/vda of=/dev/null bs=1M count=64'
+
+Each remedy takes turns with machines as they are: A without it, B with it. What this host or these machines cannot have is \
+skipped, with the reason. Each remedy is a question of its own: --confidence holds for one of them.")]
+pub(crate) struct TuneArguments {
+    /// The remedies, separated by commas: cpu-max, hugepages, iothread [default: all of them]
+    #[arg(long = "try", value_name = "REMEDY,…", value_delimiter = ',', default_values_t = Remedy::ALL, hide_default_value = true)]
+    pub(crate) remedies: Vec<Remedy>,
+
+    #[command(flatten)]
+    pub(crate) certainty: CertaintyArguments,
+
+    /// Blocks of each side, 2 to 50 [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=50))]
+    pub(crate) blocks: Option<u32>,
+
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArguments,
+
+    /// The command whose time is to be improved: tti with its options
     #[arg(last = true, required = true, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(crate) scenario: Vec<String>,
 }

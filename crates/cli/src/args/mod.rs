@@ -29,7 +29,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use capture::CaptureArguments;
-pub(crate) use compare::{AaArguments, CertaintyArguments, CompareArguments, CompareFormat};
+pub(crate) use compare::{
+    AaArguments, CertaintyArguments, CompareArguments, CompareFormat, TuneArguments,
+};
 pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use guest::GuestArguments;
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice, RecipeName};
@@ -140,6 +142,8 @@ pub(crate) enum Command {
     Compare(Box<CompareArguments>),
     /// Compare one configuration with itself: how often is a difference found where there is none?
     Aa(AaArguments),
+    /// Measure what a remedy does: huge pages, an I/O thread, another CPU model
+    Tune(TuneArguments),
     /// Offer sandboxes over HTTP: create, exec, snapshot, restore, destroy
     Serve(ServiceArguments),
     /// List the runs in the archive

@@ -11,6 +11,7 @@ use virtmark_model::Accelerator;
 use crate::boot::BootPlan;
 use crate::disks::{Format, ROOT, lower_node};
 use crate::network::Nic;
+use crate::tuning::Remedy;
 
 /// Where guest memory lives.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,8 @@ pub(crate) struct CommandLine<'a> {
     /// The network interfaces of the specification.
     pub(crate) nics: &'a [Nic],
     pub(crate) plan: &'a BootPlan,
+    /// What the machine has beyond the usual.
+    pub(crate) remedy: Option<Remedy>,
     pub(crate) sockets: Sockets,
     pub(crate) spec: &'a MachineSpec,
 }
@@ -120,12 +123,16 @@ impl CommandLine<'_> {
         arguments.option("-machine", format!("{},memory-backend=memory", self.plan.machine));
         arguments.option("-m", format!("{bytes}B"));
         // One name for all kinds: a machine's state is known by it, wherever it goes on.
+        let huge = self.remedy == Some(Remedy::HugePages);
         let mut object = OsString::from(match self.memory {
+            Memory::Anonymous if huge => "memory-backend-memfd",
             Memory::Anonymous => "memory-backend-ram",
             Memory::Shared(_) | Memory::PrivateOver(_) => "memory-backend-file",
         });
         object.push(format!(",id=memory,size={bytes}B"));
         match self.memory {
+            // Mapping it reserves the pages, so that QEMU fails at once where there are too few.
+            Memory::Anonymous if huge => object.push(",share=off,hugetlb=on"),
             Memory::Anonymous => {}
             Memory::Shared(fd) => object.push(format!(",share=on,mem-path=/proc/self/fd/{fd}")),
             Memory::PrivateOver(path) => {
@@ -139,6 +146,12 @@ impl CommandLine<'_> {
     /// The host's page cache is in between, and what the guest flushes is on the host's disk.
     fn disk_arguments(&self, arguments: &mut Arguments) {
         let vectors = self.vectors();
+        let thread = if self.remedy == Some(Remedy::IoThread) && !self.disks.is_empty() {
+            arguments.option("-object", "iothread,id=io");
+            ",iothread=io"
+        } else {
+            ""
+        };
         for (disk, files) in self.spec.disks.iter().zip(self.disks) {
             let node = node_name(&disk.name);
             let mut below = None;
@@ -151,7 +164,7 @@ impl CommandLine<'_> {
             arguments.option(
                 "-device",
                 format!(
-                    "virtio-blk-pci,id={node},drive={node},serial={},disable-legacy=on{vectors}",
+                    "virtio-blk-pci,id={node},drive={node},serial={},disable-legacy=on{vectors}{thread}",
                     disk.name
                 ),
             );
@@ -250,6 +263,16 @@ mod tests {
     }
 
     fn line_with(memory: Memory<'_>, incoming: bool, vcpus: u32, disks: &[Disk]) -> String {
+        line_of(memory, incoming, vcpus, disks, None)
+    }
+
+    fn line_of(
+        memory: Memory<'_>,
+        incoming: bool,
+        vcpus: u32,
+        disks: &[Disk],
+        remedy: Option<Remedy>,
+    ) -> String {
         let spec = MachineSpec {
             name: "a,b".into(),
             vcpus,
@@ -283,6 +306,7 @@ mod tests {
             memory,
             nics: &[],
             plan: &BootPlan::choose(Accelerator::Tcg, vcpus),
+            remedy,
             sockets: Sockets { agent: 5, console: 4, qmp: 3 },
             spec: &spec,
         };
@@ -309,6 +333,20 @@ mod tests {
         let private = line(Memory::PrivateOver(Path::new("/s,n/memory")), true);
         assert!(private.contains("share=off,mem-path=/s,,n/memory "), "{private}");
         assert!(private.ends_with("-incoming defer"), "{private}");
+    }
+
+    #[test]
+    fn a_remedy_changes_what_it_is_for_and_nothing_else() {
+        let disk = [Disk { name: "data".into(), size_bytes: 1 << 20 }];
+        let with = |remedy| line_of(Memory::Anonymous, false, 1, &disk, remedy);
+        let usual = with(None);
+        let huge = with(Some(Remedy::HugePages));
+        let object = "-object memory-backend-memfd,id=memory,size=268435456B,share=off,hugetlb=on ";
+        assert!(huge.contains(object), "{huge}");
+        assert_eq!(huge.replace(object, "-object memory-backend-ram,id=memory,size=268435456B "), usual);
+        let thread = with(Some(Remedy::IoThread));
+        assert!(thread.contains("-object iothread,id=io ") && thread.contains(",iothread=io"), "{thread}");
+        assert_eq!(thread.replace("-object iothread,id=io ", "").replace(",iothread=io", ""), usual);
     }
 
     #[test]

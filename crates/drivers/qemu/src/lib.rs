@@ -21,6 +21,7 @@ mod qmp;
 mod snapshot;
 mod sparse;
 mod tsc;
+mod tuning;
 mod verified;
 mod vm;
 
@@ -36,6 +37,7 @@ use virtmark_model::{Accelerator, HypervisorFacts, Timeline};
 pub use confinement::{ConfinementFacts, Measure};
 pub use discover::Program;
 pub use hosting::{Hosting, ReadOnlyDisk, refuses_to_host};
+pub use tuning::{Remedy, UnknownRemedy};
 
 use crate::boot::BootPlan;
 use crate::machine::QemuMachine;
@@ -137,6 +139,25 @@ impl Qemu {
         self.facts.configuration = Some(platform.plan(vcpus, None).summary());
         self.platform = Arc::new(platform);
         self
+    }
+
+    /// Another one whose machines have this remedy; the reason where machines like `spec` cannot have it here, or have it
+    /// anyway.
+    ///
+    /// # Errors
+    /// That reason.
+    pub fn with_remedy(&self, remedy: Remedy, spec: &MachineSpec) -> std::result::Result<Self, String> {
+        let Platform { accelerator, memory_limit_bytes, program, run_dir, .. } = &*self.platform;
+        if let Some(reason) = remedy.why_not(*accelerator, spec) {
+            return Err(reason);
+        }
+        let mut platform =
+            Platform::new(*accelerator, *memory_limit_bytes, program.clone(), Arc::clone(run_dir));
+        platform.remedy = Some(remedy);
+        let mut facts = self.facts.clone();
+        let plan = platform.plan(spec.vcpus, spec.image.as_ref()).summary();
+        facts.configuration = Some(format!("{plan}, with {remedy}"));
+        Ok(Self { capabilities: self.capabilities.clone(), facts, platform: Arc::new(platform) })
     }
 
     /// How machines that are `confined` are locked in on this host. The first call finds out, and executes QEMU once.

@@ -34,6 +34,7 @@ use crate::hosting::{self, Hosting};
 use crate::network::{self, Interfaces, Nic, Segments};
 use crate::observe::QemuProbe;
 use crate::qmp::Qmp;
+use crate::tuning::Remedy;
 
 /// How long QEMU may take for anything that does not depend on the guest.
 pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -77,6 +78,8 @@ pub(crate) struct Platform {
     confinement: OnceLock<Confinement>,
     /// For machines that are hosts themselves.
     pub(crate) hosting: Option<Hosting>,
+    /// What its machines have beyond the usual.
+    pub(crate) remedy: Option<Remedy>,
     /// What its machines share, made as they ask for it.
     segments: Segments,
 }
@@ -90,13 +93,18 @@ impl Platform {
     ) -> Self {
         let confinement = OnceLock::new();
         let segments = Segments::default();
-        Self { accelerator, memory_limit_bytes, program, run_dir, confinement, hosting: None, segments }
+        let (hosting, remedy) = (None, None);
+        Self { accelerator, memory_limit_bytes, program, run_dir, confinement, hosting, remedy, segments }
     }
 
     /// How its machines are started.
     pub(crate) fn plan(&self, vcpus: u32, image: Option<&BootImage>) -> BootPlan {
         let plan = BootPlan::choose(self.accelerator, vcpus).of_image(image);
-        let cpu = self.hosting.as_ref().map_or(plan.cpu, |_| hosting::CPU);
+        let cpu = match (&self.hosting, self.remedy) {
+            (Some(_), _) => hosting::CPU,
+            (None, Some(Remedy::CpuMax)) => "max",
+            (None, _) => plan.cpu,
+        };
         BootPlan { cpu, ..plan }
     }
 
@@ -200,6 +208,7 @@ impl Vm {
             memory: memory_kind,
             nics: &nics,
             plan,
+            remedy: platform.remedy,
             sockets,
             spec,
         };

@@ -185,8 +185,11 @@ impl Interrupt for Nobody {
     }
 }
 
+/// The runs, their samples, and whose turn it was with how many warm-ups.
+type Turns = ([Run; 2], [Vec<Sample>; 2], Vec<(Side, u32)>);
+
 /// Two runs that took turns on a machine that slows down to half its speed meanwhile.
-fn took_turns(blocks: u32, iterations: u32, factor: f64) -> ([Run; 2], [Vec<Sample>; 2], Vec<(Side, u32)>) {
+fn took_turns(blocks: u32, iterations: u32, factor: f64) -> Turns {
     let of = |id: &str, side, partner: &str| {
         let partner = run(partner, json!({})).id;
         run(id, json!({"interleaved": Interleaved { partner, side, blocks, purpose: Purpose::Aa }}))

@@ -1,8 +1,9 @@
-//! `virtmark compare` and `virtmark aa`
+//! `virtmark compare`, `virtmark aa` and `virtmark tune`
 
 mod pair;
 mod sides;
 mod tables;
+mod tune;
 
 use virtmark_archive::{Archive, RunFilter};
 use virtmark_model::{Run, Sample};
@@ -12,6 +13,8 @@ use virtmark_scenarios::compare::{
     compare,
 };
 use virtmark_stats::compare::{DEFAULT_BLOCKS, Options};
+
+pub(crate) use tune::run as run_tune;
 
 use crate::args::{AaArguments, CertaintyArguments, CompareArguments, CompareFormat};
 use crate::exit::Exit;
@@ -37,9 +40,9 @@ pub(crate) fn run(options: &CompareArguments, quiet: bool) -> anyhow::Result<Exi
             let flags = [&options.a, &options.b].map(|flags| flags.as_deref().unwrap_or_default());
             let sides = Sides::parse(&options.scenario, flags)?;
             let blocks = options.blocks.unwrap_or(DEFAULT_BLOCKS as u32);
-            let pair = take_turns(sides, blocks, Purpose::Compare, &options.archive, quiet)?;
+            let pair = take_turns(sides, None, blocks, Purpose::Compare, &options.archive, quiet)?;
             match pair {
-                Pair { ended: Some(exit), .. } => return Ok(exit?),
+                Pair { ended: Some(exit), .. } => return exit,
                 Pair { runs, .. } => (runs, open_read_only(&options.archive)?),
             }
         }
@@ -69,7 +72,7 @@ pub(crate) fn run_aa(options: &AaArguments, quiet: bool) -> anyhow::Result<Exit>
     let sides = Sides::parse(&options.scenario, ["", ""])?;
     let blocks = options.comparisons * DEFAULT_BLOCKS as u32;
     let certainty = certainty(&options.certainty);
-    let pair = take_turns(sides, blocks, Purpose::Aa, &options.archive, quiet)?;
+    let pair = take_turns(sides, None, blocks, Purpose::Aa, &options.archive, quiet)?;
     let [a, b] = pair.runs.each_ref().map(|(run, samples)| Recorded { run, samples });
     let here = FalseAlarms::of(&[[a, b]], &certainty);
     let archive = open(&options.archive)?;
@@ -81,7 +84,7 @@ pub(crate) fn run_aa(options: &AaArguments, quiet: bool) -> anyhow::Result<Exit>
         "run_a": a.run.id, "run_b": b.run.id, "these_runs": here, "false_alarms": all,
     }))?;
     match pair.ended {
-        Some(exit) => Ok(exit?),
+        Some(exit) => exit,
         None => Ok(Exit::Ok),
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use serde_json::json;
+use virtmark_driver_qemu::Remedy;
 use virtmark_host::signals;
 use virtmark_model::{Run, RunId, RunStatus, Sample};
 use virtmark_scenarios::compare::{Interleaved, Purpose, Side, interleave};
@@ -27,11 +28,12 @@ pub(super) struct Pair {
     pub(super) ended: Option<anyhow::Result<Exit>>,
 }
 
-/// Lets two configurations take turns in so many blocks, and keeps both runs.
+/// Lets two configurations take turns in so many blocks, and keeps both runs. Machines of side B have the remedy.
 ///
 /// Errors are those of everything before the first measurement; later ones are the end of the runs.
 pub(super) fn take_turns(
     sides: Sides,
+    remedy: Option<Remedy>,
     blocks: u32,
     purpose: Purpose,
     kept_in: &ArchiveArguments,
@@ -53,10 +55,17 @@ pub(super) fn take_turns(
     let stop = Stop::watch(signals::install()?, progress.clone())?;
     let mut platforms = Vec::new();
     for (options, prepared) in options.iter().zip(prepared) {
-        platforms.push(match Platform::open(&options.machine, prepared, &progress) {
+        let platform = match Platform::open(&options.machine, prepared, &progress) {
             // The stop itself ended the probe.
             Err(_) if stop.exit().is_some() => return Err(interrupted_before(&stop)),
             result => result?,
+        };
+        platforms.push(match remedy.filter(|_| platforms.len() == 1) {
+            Some(remedy) => {
+                let machine = platform.machine(&options.machine, options.timeout);
+                platform.with_remedy(remedy, &machine)?
+            }
+            None => platform,
         });
     }
     let meter = Meter::start();
@@ -72,6 +81,9 @@ pub(super) fn take_turns(
             Some(&options.record),
             &kept_in.step,
         );
+        if let Some(remedy) = remedy.filter(|_| side == Side::B) {
+            all["remedy"] = json!(remedy.as_str());
+        }
         all["interleaved"] = json!(Interleaved { partner, side, blocks, purpose });
         let run = Run {
             id: ids[number].clone(),
@@ -126,7 +138,7 @@ pub(super) fn take_turns(
         stored.push((run, samples));
     }
     let ended = match ending {
-        Ok(Ending::Complete) => None,
+        Ok(Ending::Complete) => nothing_succeeded(&stored).map(Ok),
         Ok(Ending::Interrupted) => Some(Ok(stopped_by.unwrap_or(Exit::Signaled(2)))),
         Ok(Ending::Stopped { .. }) => {
             let all: Vec<Sample> = stored.iter().flat_map(|(_, samples)| samples.clone()).collect();
@@ -136,4 +148,11 @@ pub(super) fn take_turns(
     };
     let [a, b] = [stored.remove(0), stored.remove(0)];
     Ok(Pair { runs: [a, b], ended })
+}
+
+/// The exit of a side on which nothing succeeded, if there is one: there is nothing to compare then.
+fn nothing_succeeded(stored: &[(Run, Vec<Sample>)]) -> Option<Exit> {
+    let without =
+        |(_, samples): &&(Run, Vec<Sample>)| samples.iter().all(|sample| sample.outcome.value().is_none());
+    stored.iter().find(without).map(|(_, samples)| exit_of_samples(samples))
 }

@@ -6,6 +6,8 @@ use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{Tone, format};
 use virtmark_scenarios::compare::{Comparison, FalseAlarms, MetricComparison, Rate, SideFigures, Verdict};
 
+use super::tune::{Outcome, Tried};
+
 const HEADINGS: [(&str, Column); 7] = [
     ("metric", Column::Name),
     ("A", Column::Figure),
@@ -66,6 +68,36 @@ pub(super) fn alarms(here: &FalseAlarms, all: &FalseAlarms) -> Table {
     table.row(row("in turns", &here.interleaved, &all.interleaved));
     table.row(row("one after the other", &here.separate, &all.separate));
     table.note("The interval is that of 95 %; more runs make it narrower.", Tone::Plain);
+    table
+}
+
+/// What each remedy came to.
+pub(super) fn remedies(tried: &[Tried]) -> Table {
+    let mut table = Table::new("remedies, each in turns with machines as they are");
+    table.column("remedy", Column::Name);
+    for (heading, column) in &HEADINGS[1..] {
+        table.column(*heading, *column);
+    }
+    for Tried { remedy, outcome } in tried {
+        match outcome {
+            Outcome::Skipped { skipped } => {
+                let mut row = vec![Cell::from(*remedy)];
+                row.resize_with(HEADINGS.len() - 1, || Cell::from("-"));
+                row.push(Cell::from("skipped"));
+                table.row(row);
+                table.note(format!("{remedy}: {skipped}"), Tone::Plain);
+            }
+            Outcome::Compared { comparison } => {
+                for metric in &comparison.metrics {
+                    let mut cells = cells(metric).map(Cell::from);
+                    cells[0] = Cell::from(*remedy);
+                    cells[6].tone = tone(metric.verdict);
+                    table.row(cells.into());
+                    table.note(format!("{remedy}: {}", metric.reason), Tone::Plain);
+                }
+            }
+        }
+    }
     table
 }
 

@@ -48,7 +48,7 @@ fn meanwhile(act: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
             thread::sleep(Duration::from_millis(5));
         }
         // Long enough for the copy to have begun, and shorter than it takes at the speed that it is given.
-        thread::sleep(Duration::from_millis(700));
+        thread::sleep(Duration::from_secs(2));
         act();
     })
 }
@@ -101,7 +101,7 @@ fn real_a_machine_stays_when_its_destination_dies_and_is_lost_when_it_dies_itsel
     let place = Place::new();
     let mut machine = place.started(&spec(&place, "stays"));
     run(&*machine, "head -c 64M /dev/urandom > /tmp/known; sha256sum /tmp/known > /tmp/sum");
-    let slow = Migration { max_bandwidth_bytes: Some(8 << 20), ..migration() };
+    let slow = Migration { max_bandwidth_bytes: Some(4 << 20), ..migration() };
     let killer = meanwhile(|| assert_eq!(kill_children_named("stays.1"), 1));
     let error = machine.migrate(&slow).unwrap_err();
     killer.join().unwrap();

@@ -29,9 +29,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use capture::CaptureArguments;
-pub(crate) use compare::{
-    AaArguments, CertaintyArguments, CompareArguments, CompareFormat, TuneArguments,
-};
+pub(crate) use compare::{AaArguments, CertaintyArguments, CompareArguments, CompareFormat, TuneArguments};
 pub(crate) use endpoint::{EndpointArguments, TOKEN_VARIABLE};
 pub(crate) use guest::GuestArguments;
 pub(crate) use image::{ImageArguments, ImageCommand, KernelArguments, KernelChoice, RecipeName};

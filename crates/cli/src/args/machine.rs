@@ -32,7 +32,7 @@ pub(crate) struct MachineArguments {
     pub(crate) memory: Option<u64>,
 
     /// The image to boot: tiny or bench, built when it is not there, or a name or id of `virtmark image list`
-    /// [default: tiny]
+    /// [default: tiny; bench for guest]
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
 

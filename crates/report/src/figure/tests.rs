@@ -5,7 +5,8 @@ use virtmark_model::Unit;
 use virtmark_stats::{Interval, Summary};
 
 use super::{
-    Bar, Curve, Ecdf, Figure, Lane, Line, LinePoint, Lines, Plot, Ramp, RampStrip, Times, Waterfall,
+    Bar, Curve, Ecdf, Figure, Heat, HeatField, Lane, Line, LinePoint, Lines, Plot, Ramp, RampStrip, Stacked,
+    StackedBar, StackedPart, Times, Waterfall,
 };
 use crate::markup::checker;
 
@@ -248,5 +249,76 @@ proptest! {
             prop_assert!(!svg.replace(&name, "").contains(broken), "{svg}");
         }
         prop_assert!(svg.len() < 40_000, "{} bytes", svg.len());
+    }
+}
+
+fn stacked(bars: &[&[(&str, f64)]]) -> Figure {
+    let part = |(name, value): &(&str, f64)| StackedPart { name: (*name).into(), value: *value };
+    let bar =
+        |parts: &&[(&str, f64)]| StackedBar { name: "A <b>".into(), parts: parts.iter().map(part).collect() };
+    let bars = bars.iter().map(bar).collect();
+    let plot = Plot::Stacked(Stacked { axis: "overhead in %".into(), symbol: "%", bars });
+    Figure { title: "Overhead".into(), notes: Vec::new(), plot }
+}
+
+/// Left edge and width of each bar's parts, the legend's left out.
+fn parts(svg: &str) -> Vec<(f64, f64)> {
+    let number = |element: &str, name: &str| -> f64 {
+        let after = element.split(&format!(" {name}=\"")).nth(1).unwrap();
+        after.split('"').next().unwrap().parse().unwrap()
+    };
+    let rects = svg.split("<rect").skip(1).filter(|rect| rect.contains("height=\"18\""));
+    rects.map(|rect| (number(rect, "x"), number(rect, "width"))).collect()
+}
+
+#[test]
+fn parts_of_a_bar_stand_side_by_side_and_what_is_below_zero_is_told() {
+    let svg = stacked(&[&[("CPU", 2.0), ("storage", -0.4), ("network", 4.0)], &[("network", 1.0)]]).to_svg();
+    assert_eq!(checker::check(&svg), Ok(()));
+    let drawn = parts(&svg);
+    assert_eq!(drawn.len(), 3, "{svg}");
+    // Each begins where the one before it ends, half a unit apart, and is as long as its value says.
+    assert!((drawn[0].0 + drawn[0].1 + 0.5 - drawn[1].0).abs() < 0.02, "{drawn:?}");
+    assert!(((drawn[1].1 + 0.5) / (drawn[0].1 + 0.5) - 2.0).abs() < 0.01, "{drawn:?}");
+    assert!(svg.contains("storage -0.4 %"));
+    // A name keeps its colour.
+    assert_eq!(svg.matches("area c2").count(), 3, "{svg}");
+}
+
+fn heat(fields: Vec<HeatField>) -> Figure {
+    let plot = Plot::Heat(Heat {
+        across_name: "source".into(),
+        across: vec!["qemu-kvm".into(), "x & y".into()],
+        down_name: "target".into(),
+        down: vec!["qemu-kvm".into(), "y".into()],
+        most: 1.0,
+        fields,
+    });
+    Figure { title: "Moves".into(), notes: Vec::new(), plot }
+}
+
+#[test]
+fn a_heat_map_has_a_field_for_every_pair_and_writes_its_values() {
+    let field =
+        |column, row, value: f64| HeatField { column, row, value, said: vec![format!("{value} moved")] };
+    let svg = heat(vec![field(0, 0, 1.0), field(1, 0, 0.25)]).to_svg();
+    assert_eq!(checker::check(&svg), Ok(()));
+    assert_eq!(svg.matches("class=\"area").count(), 4);
+    let strength = |value: &str| svg.matches(&format!("fill-opacity=\"{value}\"")).count();
+    assert_eq!((strength("0.5"), strength("0.18") + strength("0.19"), strength("0")), (1, 1, 2), "{svg}");
+    assert!(svg.contains("1 moved") && svg.contains("0.25 moved") && svg.matches(">–<").count() == 2);
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_values_bars_and_fields_are_well_formed(values in prop::collection::vec(-1e9..1e9f64, 0..5)) {
+        let bar: Vec<(&str, f64)> = values.iter().map(|value| ("part & <name>", *value)).collect();
+        let svg = stacked(&[&bar, &[]]).to_svg();
+        prop_assert_eq!(checker::check(&svg), Ok(()));
+        prop_assert!(!svg.contains("NaN") && !svg.contains("inf"));
+        let field = |(row, value): (usize, &f64)| HeatField { column: 0, row, value: *value, said: Vec::new() };
+        let svg = heat(values.iter().enumerate().map(field).collect()).to_svg();
+        prop_assert_eq!(checker::check(&svg), Ok(()));
+        prop_assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }
 }

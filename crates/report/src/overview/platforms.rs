@@ -282,3 +282,69 @@ fn run_of(entries: &[Entry<'_>], letter: Option<&str>) -> String {
     let entry = entries.iter().find(|entry| Some(entry.letter.as_str()) == letter);
     entry.map_or_else(String::new, |entry| entry.run().id.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RunSamples;
+    use crate::entry::entries;
+    use crate::fixtures;
+
+    fn tti(number: u32, on: virtmark_model::HypervisorFacts, seed: u64, count: u64) -> RunSamples {
+        let mut run = fixtures::run("tti", number, on);
+        run.configuration = serde_json::json!({
+            "hypervisor": format!("h{number}"), "warmup": number, "mode": "sequential", "command_line": [number],
+        });
+        RunSamples::new(run, fixtures::tti_samples(seed, count))
+    }
+
+    /// Work, platform, runs, ok and rank of each line.
+    fn lines(runs: &[RunSamples]) -> Vec<[String; 5]> {
+        let part = part(&entries(runs).unwrap(), true).unwrap().unwrap();
+        let content = part.tables[0].content();
+        let line = |row: &Vec<Cell>| [0, 2, 3, 4, 9].map(|column| row[column].text.clone());
+        content.rows.iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_same_work_is_one_group_and_equal_platforms_share_a_rank() {
+        let mut other = fixtures::kvm();
+        other.name = "other".into();
+        // The same samples under another name, and two runs of the first that are taken together.
+        let runs = [tti(0, fixtures::kvm(), 1, 20), tti(1, other, 1, 20), tti(2, fixtures::kvm(), 1, 20)];
+        let lines = lines(&runs);
+        assert_eq!(lines[0], ["tti", "qemu 7.2.0-synthetic, kvm", "A, C", "40", "1 (shared)"]);
+        assert_eq!(lines[1], ["", "other 7.2.0-synthetic, kvm", "B", "20", "1 (shared)"]);
+    }
+
+    #[test]
+    fn other_options_are_other_work_and_alone_there_is_no_rank() {
+        let mut burst = tti(1, fixtures::tcg(), 2, 20);
+        burst.run.configuration["mode"] = "burst".into();
+        let lines = lines(&[tti(0, fixtures::kvm(), 1, 20), burst]);
+        assert_eq!([&lines[0][0], &lines[0][4]], ["tti, mode sequential", "–"]);
+        assert_eq!([&lines[1][0], &lines[1][4]], ["tti, mode burst", "–"]);
+    }
+
+    #[test]
+    fn the_host_beside_a_guest_is_a_platform_of_its_own() {
+        let mut samples = fixtures::tti_samples(3, 40);
+        for sample in &mut samples {
+            let side = if sample.seq % 2 == 0 { "guest" } else { "host" };
+            sample.labels.insert("side".into(), side.into());
+            sample.metric = format!("sysbench ({side})");
+        }
+        let lines = lines(&[RunSamples::new(fixtures::run("guest", 0, fixtures::kvm()), samples)]);
+        let platforms: Vec<&str> = lines.iter().map(|line| line[1].as_str()).collect();
+        assert_eq!(platforms, ["qemu 7.2.0-synthetic, kvm", "the bare host"]);
+        assert!(lines.iter().all(|line| line[3] == "20"));
+    }
+
+    #[test]
+    fn too_few_samples_have_no_rank_and_levels_of_a_sweep_are_not_averaged() {
+        let lines = lines(&[tti(0, fixtures::kvm(), 1, 20), tti(1, fixtures::tcg(), 2, 5)]);
+        assert_eq!([&lines[0][4], &lines[1][4]], ["1", "–"]);
+        let sweep = RunSamples::new(fixtures::run("sweep", 0, fixtures::kvm()), fixtures::tti_samples(1, 9));
+        assert!(part(&entries(&[sweep]).unwrap(), true).unwrap().is_none());
+    }
+}

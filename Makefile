@@ -109,7 +109,7 @@ vmm-clippy: ## The lints of the same
 
 .PHONY: payloads
 payloads: build ## Pack the payloads that are shipped
-	@mkdir -p $(RESULTS)/payloads
+	@rm -rf $(RESULTS)/payloads && mkdir -p $(RESULTS)/payloads
 	@cd $(RESULTS)/payloads && for payload in $(CURDIR)/payloads/*/; do \
 		$(CURDIR)/$(VIRTMARK) payload pack "$$payload" || exit; \
 	done
@@ -118,8 +118,8 @@ MACHINES ?= 8
 
 .PHONY: fleet-demo
 fleet-demo: setup payloads ## A payload on 8 machines (MACHINES) that live for it; what came home is in results/fleet-demo
-	@rm -rf $(RESULTS)/fleet-demo
-	$(VIRTMARK) kvrun -n $(MACHINES) --exec '$(VIRTMARK) vmrun -H $$VIRTMARK_MAP -A $$VIRTMARK_AUTH \
+	@rm -rf $(RESULTS)/fleet-demo $(RESULTS)/fleet-demo.sqlite*
+	$(VIRTMARK) kvrun -n $(MACHINES) --exec '$(VIRTMARK) vmrun --archive $(RESULTS)/fleet-demo.sqlite -H $$VIRTMARK_MAP -A $$VIRTMARK_AUTH \
 		-o $(RESULTS) -U fleet-demo $(RESULTS)/payloads/boot-facts-*.tgz' > $(RESULTS)/fleet-demo.json
 	@cat $(RESULTS)/fleet-demo/fleet-demo-result
 

@@ -158,8 +158,7 @@ fn what_cannot_be_used_is_told_with_its_line_and_to_automation_as_json() {
 fn the_stop_keeps_what_is_done_and_the_next_start_goes_on() {
     let bench = Bench::new("exit 0");
     let flag = bench.world.path("flag");
-    let script =
-        format!("[ -e {0} ] || {{ echo now; : >{0}.seen; read -r never </dev/zero; }}", flag.display());
+    let script = format!("[ -e {0} ] || {{ echo now; : >{0}.seen; exec /bin/sleep 120; }}", flag.display());
     bench.payload("second", &script);
     bench.file("", &["first", "second"]);
     let mut child = Command::new(env!("CARGO_BIN_EXE_virtmark"))

@@ -36,9 +36,20 @@ fn ssh(config: &str, machine: &str, command: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// Destroys what a test that failed has left in the background.
+struct Down<'a>(&'a World);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        let _ =
+            Command::new(PROGRAM).args(["-q", "kvrun", "down", "--all"]).envs(self.0.environment()).status();
+    }
+}
+
 #[test]
 fn real_machines_are_there_for_a_command_and_for_a_reader() {
     let world = World::real();
+    let _down = Down(&world);
     let payload = world.path("payload");
     fs::create_dir(&payload).unwrap();
     world.script("payload/payload.sh", "read -r name </proc/sys/kernel/hostname; echo hello from $name");
@@ -102,6 +113,7 @@ fn real_machines_are_there_for_a_command_and_for_a_reader() {
 #[test]
 fn real_machines_in_the_background_go_with_down_and_with_the_next_start() {
     let world = World::real();
+    let _down = Down(&world);
     let file = |name: &str| world.path(name).to_str().unwrap().to_owned();
     let (map, auth, config) = (file("map"), file("auth.json"), file("config"));
     let start = [

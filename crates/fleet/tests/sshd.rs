@@ -188,6 +188,21 @@ fn a_payload_that_hangs_is_killed_with_all_its_processes() {
     }
 }
 
+#[test]
+fn what_a_payload_leaves_printing_is_not_waited_for_beyond_the_limit() {
+    let lab = Lab::new();
+    let servers = lab.servers(1);
+    // It ends by itself where nothing ends it.
+    let script = "PATH=/bin:/usr/bin; (n=0; while [ $n -lt 600 ]; do n=$((n + 1)); echo more; sleep 0.1; done) & exit 0";
+    let file = payload(lab.path(), "noisy", script, b"");
+    let mut job = lab.job(&file);
+    job.run_time = Some(Duration::from_secs(5));
+    let (runs, results) = lab.run(&map(&servers), &job);
+    assert_eq!((kind(&runs[0]), runs[0].exit_code), (None, Some(0)));
+    let lines = fs::read_to_string(results.machine("vm-0").join("stdout")).unwrap().lines().count();
+    assert!((1..500).contains(&lines), "{lines}");
+}
+
 fn is_alive(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.contains("(sleep)") && !stat.contains(") Z ")

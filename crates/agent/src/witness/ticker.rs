@@ -88,7 +88,7 @@ impl Ticker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     fn value(ticker: &Ticker, name: &str) -> u64 {
         let text = ticker.tell();
@@ -98,11 +98,13 @@ mod tests {
 
     #[test]
     fn it_ticks_and_forgets() {
+        let started = Instant::now();
         let ticker = Ticker::start().unwrap();
         thread::sleep(Duration::from_millis(120));
         let ticks = value(&ticker, "ticks");
-        // Fewer on a host that is busy, and never more.
-        assert!((2..=130).contains(&ticks), "{ticks} ticks in 120 ms");
+        // Fewer on a host that is busy, and never more than milliseconds that began.
+        let most = started.elapsed().as_millis() as u64 + 1;
+        assert!((2..=most).contains(&ticks), "{ticks} ticks, at most {most}");
         assert!(value(&ticker, "largest_gap_ns") > 0);
         ticker.reset();
         assert!(value(&ticker, "ticks") < ticks);

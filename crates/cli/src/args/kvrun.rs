@@ -22,8 +22,8 @@ Examples:
   virtmark kvrun down $id                                    or --all
 
 Either all machines are ready in time (the agent has answered, the SSH server has greeted) or none is left. The map has a \
-line `ADDRESS[:PORT] NAME` for each, as `vmrun -H` reads it. A command of --exec finds files in VIRTMARK_MAP, VIRTMARK_AUTH, \
-VIRTMARK_SSH_CONFIG and VIRTMARK_KNOWN_HOSTS.
+line `ADDRESS[:PORT] NAME` for each, as `vmrun -H` reads it. A command of --exec finds files in VIRTMARK_MAP, VIRTMARK_MAP_JSON, \
+VIRTMARK_AUTH, VIRTMARK_SSH_CONFIG and VIRTMARK_KNOWN_HOSTS.
 
 Exit code: 0 all was set up and destroyed again, 3 a machine ended by itself meanwhile, 31 not all were ready in time; \
 with --exec that of the command. docs/kvrun.md has more.")]

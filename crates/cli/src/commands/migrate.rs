@@ -1,5 +1,7 @@
 //! `virtmark migrate`
 
+use std::time::Duration;
+
 use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{Tone, format};
 use virtmark_scenarios::migrate::{
@@ -11,6 +13,9 @@ use crate::args::{MigrateArguments, MigrateFormat};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::measure::{Request, measure};
+
+/// How long a guest may take to answer after its start, and on arrival. `--timeout` is for what is between.
+const READY_TIMEOUT: Duration = Duration::from_secs(90);
 
 pub(crate) fn run(options: &MigrateArguments, quiet: bool) -> anyhow::Result<Exit> {
     let plan = plan(options)?;
@@ -25,7 +30,7 @@ pub(crate) fn run(options: &MigrateArguments, quiet: bool) -> anyhow::Result<Exi
         quiet,
     };
     let measured = measure(request, |platform, context| {
-        let machine = platform.machine(&machine, options.timeout);
+        let machine = platform.machine(&machine, READY_TIMEOUT);
         Ok(Migrate { plan, machine }.run(context)?)
     })?;
     let form = match options.format {

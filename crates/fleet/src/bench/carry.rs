@@ -132,8 +132,9 @@ fn each<W: Work>(
                 Some(format!("{need} machines are needed, and some have ended: {}", reasons.join(", ")));
             continue;
         }
-        let (run, verdict, msg) = work.run(step, machines)?;
+        // Whatever becomes of its result: the machines are not what they were.
         report.changed = true;
+        let (run, verdict, msg) = work.run(step, machines)?;
         report.run = Some(run.clone());
         report.status = match verdict {
             Verdict::AllSucceeded => StepStatus::Done,

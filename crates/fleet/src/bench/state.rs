@@ -6,6 +6,7 @@
 //!           RUN/             what came home of each run, as vmrun keeps it
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,11 +50,21 @@ impl Step {
                 },
             )
         };
-        (1..=most).flat_map(round).collect()
+        let mut steps: Vec<Self> = (1..=most).flat_map(round).collect();
+        // The same payload may be there twice, before and after another: each time is a step of its own.
+        let mut before = BTreeMap::<String, u32>::new();
+        for step in &mut steps {
+            let count = before.entry(step.key.clone()).or_default();
+            if *count > 0 {
+                step.key = hex(&Sha256::digest(format!("{} {count}", step.key)));
+            }
+            *count += 1;
+        }
+        steps
     }
 }
 
-/// Time limits and how many are worked on at once are left out: they decide whether there is a result, not which.
+/// Time limits, and how many machines are set up at once, are left out: they decide whether there is a result, not which.
 fn key(machines: &Machines, via: Via, payload: &Payload, sum: &str, repetition: u32) -> String {
     let Machines { count, image, hypervisor, accel, vcpus, memory_mib, network, outbound, .. } = machines;
     let everything = json!({
@@ -63,7 +74,11 @@ fn key(machines: &Machines, via: Via, payload: &Payload, sum: &str, repetition: 
             "kernel_arguments": machines.kernel_arguments,
         },
         "via": via,
-        "payload": {"sha256": sum, "root": payload.root(), "parameters": payload.parameters()},
+        "payload": {
+            "sha256": sum, "root": payload.root(), "parameters": payload.parameters(),
+            // Machines that work one after the other leave each other the host.
+            "parallel": payload.parallel,
+        },
         "repetition": repetition,
     });
     hex(&Sha256::digest(Value::to_string(&everything)))

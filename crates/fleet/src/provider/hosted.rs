@@ -49,7 +49,8 @@ impl NetworkChoice {
     pub fn network(self, hypervisor: &dyn Hypervisor, outbound: bool) -> Result<Network> {
         let capabilities = hypervisor.capabilities();
         let shared = match self {
-            Self::Auto => capabilities.has(Capability::SharedNetwork),
+            // Guests on a bridge reach nothing beyond this host.
+            Self::Auto => !outbound && capabilities.has(Capability::SharedNetwork),
             Self::Bridge => true,
             Self::User => false,
         };

@@ -1,8 +1,9 @@
 //! What a connection asks of us while it is made: whether the machine is the one it should be.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use russh::client;
+use russh::client::{self, DisconnectReason};
 use russh::keys::PublicKeyOrCertificate;
 
 use super::known::{self, OnFile};
@@ -16,13 +17,25 @@ pub(super) struct Handler {
     verdict: Verdict,
 }
 
-/// Why the key was not trusted: the library itself can only say that it was not.
+/// What the library itself does not tell those who wait.
 #[derive(Clone, Default)]
-pub(super) struct Verdict(Arc<Mutex<Option<Failure>>>);
+pub(super) struct Verdict(Arc<Told>);
+
+#[derive(Default)]
+struct Told {
+    untrusted: Mutex<Option<Failure>>,
+    farewell: AtomicBool,
+}
 
 impl Verdict {
+    /// Why the key was not trusted.
     pub(super) fn take(&self) -> Option<Failure> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.untrusted.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether the server has ended the connection by saying so, as it does when it has had enough.
+    pub(super) fn is_farewell(&self) -> bool {
+        self.0.farewell.load(Ordering::Acquire)
     }
 }
 
@@ -40,8 +53,18 @@ impl client::Handler for Handler {
         match known::check(&self.way, &self.on_file, shown) {
             Ok(()) => Ok(true),
             Err(failure) => {
-                *self.verdict.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+                *self.verdict.0.untrusted.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
                 Ok(false)
+            }
+        }
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
+        match reason {
+            DisconnectReason::Error(error) => Err(error),
+            DisconnectReason::ReceivedDisconnect(_) => {
+                self.verdict.0.farewell.store(true, Ordering::Release);
+                Ok(())
             }
         }
     }

@@ -8,7 +8,7 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, Error as KeyError, HashAlg, PrivateKeyWithHashAlg, load_secret_key};
 
-use super::handler::Handler;
+use super::handler::{Handler, Verdict};
 use super::lost;
 use super::way::Way;
 use crate::auth::{Method, Secret};
@@ -18,18 +18,28 @@ use crate::{Failure, FailureKind};
 /// Rounds of questions of a server that asks for a password by asking.
 const QUESTIONS: usize = 4;
 
-/// Logs in as the way has it.
-pub(super) async fn login(handle: &mut Handle<Handler>, way: &Way) -> Result<(), Failure> {
+/// Logs in as the way has it. `verdict` is that of the handle's handler.
+pub(super) async fn login(handle: &mut Handle<Handler>, way: &Way, verdict: &Verdict) -> Result<(), Failure> {
     let mut tried = Vec::new();
     for method in &way.methods {
         let outcome = match method {
-            Method::Agent { socket } => agent(handle, way, socket.as_deref()).await?,
-            Method::Key { file, passphrase } => key(handle, way, file, passphrase.as_ref()).await?,
-            Method::Password { password } => self::password(handle, way, password).await?,
+            Method::Agent { socket } => agent(handle, way, socket.as_deref()).await,
+            Method::Key { file, passphrase } => key(handle, way, file, passphrase.as_ref()).await,
+            Method::Password { password } => self::password(handle, way, password).await,
         };
         match outcome {
-            Tried::Accepted => return Ok(()),
-            Tried::Refused(what) => tried.push(what),
+            Ok(Tried::Accepted) => return Ok(()),
+            Ok(Tried::Refused(what)) => tried.push(what),
+            // A server that has had enough takes no further way.
+            Err(_) if verdict.is_farewell() => {}
+            Err(failure) => return Err(failure),
+        }
+        if handle.is_closed() {
+            if !verdict.is_farewell() {
+                // A machine that went away has refused nothing.
+                return Err(lost("logging in", &russh::Error::HUP));
+            }
+            break;
         }
     }
     let tried = match tried.len() {

@@ -112,7 +112,7 @@ async fn open(way: Arc<Way>, stream: TcpStream) -> Result<client::Handle<Handler
             _ => lost("connecting", &error),
         })
     })?;
-    match login::login(&mut handle, &way).await {
+    match login::login(&mut handle, &way, &verdict).await {
         Ok(()) => Ok(handle),
         Err(failure) => {
             // It is given up anyway.

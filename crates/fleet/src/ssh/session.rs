@@ -194,7 +194,8 @@ async fn follow(channel: Channel<Msg>, limit: &Limit, output: &mut dyn Output) -
         tokio::select! {
             // First, or a script that prints without end would never be stopped.
             biased;
-            why = &mut stop, if !lingering => break Some(why),
+            // One that has ended keeps its status; what others still print is not waited for beyond that.
+            why = &mut stop => break (!lingering).then_some(why),
             message = reader.wait() => match message {
                 Some(message) => {
                     if following.take(message, output)? {

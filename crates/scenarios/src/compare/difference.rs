@@ -95,7 +95,7 @@ impl FromStr for Difference {
 }
 
 /// Options that stand elsewhere in the record, or decide how much is measured and not what.
-const NO_CONFIGURATION: [&str; 16] = [
+const NO_CONFIGURATION: [&str; 17] = [
     "accel",
     "command_line",
     "hypervisor",
@@ -103,6 +103,7 @@ const NO_CONFIGURATION: [&str; 16] = [
     "interleaved",
     "iterations",
     "kernel",
+    "left_out",
     "memory_bytes",
     "modules",
     "qemu",

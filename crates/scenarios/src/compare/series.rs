@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use virtmark_model::{Sample, Unit};
+use virtmark_model::{Outcome, Sample, Unit};
 use virtmark_stats::compare::Direction;
 
 use super::CompareError;
@@ -24,8 +24,9 @@ const TELLING: [&str; 12] = [
     "vcpus",
 ];
 
-/// Figures of which neither more nor less is better: they describe the load.
-const NEUTRAL: [&str; 2] = ["host_memory_limit", "memory_dirty_rate"];
+/// Figures of which neither more nor less is better: they describe the load, and the course of the measurement.
+const NEUTRAL: [&str; 5] =
+    ["host_memory_limit", "memory_dirty_rate", "time_harness", "time_prepare", "time_tools"];
 
 /// A metric that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +101,11 @@ pub(super) fn of<'a>(
     for ((metric, labels, unit), [a, b]) in all {
         let choice = wanted.iter().find(|choice| choice.name == metric);
         if !wanted.is_empty() && choice.is_none() {
+            continue;
+        }
+        // What neither run could measure is no difference, unless somebody asks for it.
+        let is_skipped = |sample: &&Sample| matches!(sample.outcome, Outcome::Skipped { .. });
+        if choice.is_none() && a.iter().chain(&b).all(is_skipped) {
             continue;
         }
         match choice.and_then(|choice| choice.direction).or_else(|| usual_direction(&metric, unit)) {

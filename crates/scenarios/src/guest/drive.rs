@@ -82,7 +82,6 @@ impl Guest {
             return Ok(Ending::Complete);
         }
         session.close_missing(&outside)?;
-        self.limits.apply(&outside, &recorder)?;
 
         // A second machine only where something will be run in it.
         let server = match network {
@@ -116,6 +115,8 @@ impl Guest {
         if interrupt.is_requested() {
             return Ok(Ending::Interrupted);
         }
+        // Last: the other end of the network and fio's file are no part of what the tools may use.
+        self.limits.apply(&outside, &recorder)?;
         let prepare = began.elapsed();
         let mut blocks = Blocks {
             guest: self,

@@ -1,5 +1,6 @@
 //! One of the two sides that are compared: a machine, and how tools are run in it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -51,8 +52,8 @@ pub(super) struct Bench<'a> {
     guest: Arc<dyn GuestLink>,
     /// What tools are there, each with what it says of its version.
     versions: BTreeMap<Tool, String>,
-    /// What the kernel had killed for want of memory when this began; absent where it does not count.
-    killed_before: Option<u64>,
+    /// What the kernel had killed for want of memory when it was last asked; absent where it does not count.
+    killed_before: Cell<Option<u64>>,
     /// Ends whatever is asked of it.
     pub(super) cancel: Cancel,
     pub(super) threads: u32,
@@ -82,7 +83,7 @@ impl<'a> Bench<'a> {
             machine,
             guest,
             versions: BTreeMap::new(),
-            killed_before: None,
+            killed_before: Cell::new(None),
             cancel: cancel.clone(),
             threads,
             target: None,
@@ -92,7 +93,7 @@ impl<'a> Bench<'a> {
             network_prefix: Vec::new(),
         };
         bench.versions = bench.ask_versions(tools)?;
-        bench.killed_before = bench.killed_for_memory();
+        bench.killed_before = Cell::new(bench.killed_for_memory());
         Ok(bench)
     }
 
@@ -156,7 +157,10 @@ impl<'a> Bench<'a> {
     /// A tool's failure, from the way it ended.
     pub(super) fn failure_of(&self, tool: Tool, output: &ExecOutput) -> ToolFailure {
         let killed = matches!(output.status, ExecStatus::Signaled(9) | ExecStatus::Exited(137));
-        let for_memory = killed && self.killed_for_memory() > self.killed_before;
+        let for_memory = killed && {
+            let now = self.killed_for_memory();
+            now > self.killed_before.replace(now)
+        };
         ToolFailure::ended(tool, self.side, output, for_memory)
     }
 

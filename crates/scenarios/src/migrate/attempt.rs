@@ -16,6 +16,9 @@ use crate::{Interrupt, Progress};
 /// How long is looked at a guest that does not move, to compare with.
 const STILL: Duration = Duration::from_millis(500);
 
+/// How long the load may take to show that it goes on.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
 /// The label of the time for which a client outside heard nothing.
 pub(super) const OUTSIDE: &str = "downtime_outside_ns";
 
@@ -44,7 +47,6 @@ struct Before {
     fingerprint: String,
     still: Told,
     still_outside: Heard,
-    written: Told,
 }
 
 impl Attempt<'_> {
@@ -146,7 +148,7 @@ impl Attempt<'_> {
         self.interrupt.wait(STILL);
         let still_outside = outside.finish();
         let still = witness::tell(name, &*guest)?;
-        Ok(Before { fingerprint, written: still.clone(), still, still_outside })
+        Ok(Before { fingerprint, still, still_outside })
     }
 
     /// Whether it is the same machine, and goes on with what it did.
@@ -176,9 +178,14 @@ impl Attempt<'_> {
         }
         match self.load {
             Load::None => {}
-            Load::Dirty { .. } => {
-                if told.get("written_bytes") <= before.written.get("written_bytes") {
-                    return Err(differs("its writer stands still".into()));
+            Load::Dirty { bytes_per_second } => {
+                // What it wrote before it left is no sign of life here. It writes whole pages.
+                let two_pages = Duration::from_secs_f64(8192.0 / *bytes_per_second as f64);
+                let deadline = Instant::now() + SIGN_OF_LIFE + two_pages;
+                while witness::tell(name, &*guest)?.get("written_bytes") <= told.get("written_bytes") {
+                    if Instant::now() >= deadline {
+                        return Err(differs("its writer stands still".into()));
+                    }
                 }
             }
             Load::Stress => {

@@ -95,7 +95,10 @@ fn bench(options: &KvbenchArguments, file: &Path, quiet: bool) -> anyhow::Result
     };
     let setup = carrier.setup();
     let report = BenchReport::new(&bench, &archive, steps, setup, exit, error.as_ref().map(chain))?;
-    report.write_page(&bench, &archive, &progress)?;
+    // A page that cannot be written takes nothing from those who read the result.
+    if let Err(error) = report.write_page(&bench, &archive, &progress) {
+        virtmark_scenarios::Progress::warn(&progress, &chain(&error));
+    }
     report.present(quiet)?;
     match error {
         // It is told like any other, beside what there is.

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use virtmark_host::signals::{self, Interrupt};
 
 use super::place::{Place, Shown};
@@ -49,6 +49,10 @@ pub(super) fn start(options: &KvrunUpArguments) -> anyhow::Result<Exit> {
     let line = loop {
         if interrupt.requested() {
             drop(holder.stdin.take());
+            // One that has become ready in this moment no longer looks there. Its pid is its own until it is waited for.
+            if let Some(pid) = i32::try_from(holder.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::TERM);
+            }
             holder.wait().context("cannot wait for the process that keeps the machines")?;
             return Ok(stopped(&interrupt));
         }

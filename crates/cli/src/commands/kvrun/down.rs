@@ -28,13 +28,11 @@ pub(super) fn run(id: Option<&str>, quiet: bool) -> anyhow::Result<Exit> {
     // All are asked before any is waited for.
     let asked: Vec<(&Shown, Option<OwnedFd>)> = chosen.iter().map(|shown| (shown, ask(shown))).collect();
     let deadline = Instant::now() + PATIENCE;
-    let mut killed = false;
     for (shown, process) in &asked {
         let Some(process) = process else { continue };
         if !wait(process, deadline) {
             // One that has ended meanwhile needs no signal.
             let _ = pidfd_send_signal(process, Signal::KILL);
-            killed = true;
             if !wait(process, Instant::now() + AFTER_KILL) {
                 let message = format!(
                     "process {} keeps the machines {} and does not end; see `ps {}`",
@@ -44,7 +42,8 @@ pub(super) fn run(id: Option<&str>, quiet: bool) -> anyhow::Result<Exit> {
             }
         }
     }
-    if killed {
+    // One that was killed, by whomever, has removed nothing.
+    if !chosen.is_empty() {
         clean_leftovers();
     }
     if !quiet {

@@ -211,11 +211,14 @@ pub(super) fn is_kept(shown: &Shown) -> bool {
 
 /// Writes a file, which appears whole or not at all.
 fn put(path: &Path, text: &str) -> anyhow::Result<()> {
-    let written = match fs::metadata(path) {
-        // A pipe or a terminal cannot be replaced.
-        Ok(metadata) if !metadata.is_file() => {
-            fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()))
-        }
+    let written = match fs::symlink_metadata(path) {
+        // A pipe or a terminal cannot be replaced, and a link such as /dev/stdout must not be.
+        Ok(metadata) if !metadata.is_file() => fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(text.as_bytes())),
         _ => {
             let mut beside = OsString::from(path);
             beside.push(format!(".{}", std::process::id()));

@@ -10,7 +10,7 @@ use virtmark_archive::{Archive, RunFilter, RunWriter};
 use virtmark_model::{HypervisorFacts, Run, RunId, RunStatus, Sample};
 use virtmark_suite::{SCENARIO, Turn, done, suite_of};
 
-use super::{Loaded, command_line, order_name};
+use super::{Loaded, command_line, order_name, seed};
 use crate::environment::{self, Meter};
 use crate::failure::Failure;
 use crate::measure;
@@ -153,6 +153,7 @@ fn content(loaded: &Loaded) -> Value {
     json!({
         "name": suite.name,
         "order": order_name(suite.order),
+        "file_seed": seed(suite.order),
         "stop_on_failure": suite.stop_on_failure,
         "steps": steps,
     })

@@ -1,11 +1,13 @@
 //! `virtmark suite run`
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use clap::Parser;
 use serde_json::json;
 use virtmark_archive::{Archive, RunFilter};
 use virtmark_host::signals;
-use virtmark_model::{FailureClass, RunStatus};
+use virtmark_model::{FailureClass, RunStatus, Sample};
 use virtmark_report::format;
 use virtmark_suite::{Ended, Step, Turn, skipped};
 
@@ -14,7 +16,7 @@ use super::{Loaded, command_line, random_seed, seed};
 use crate::args::{Arguments, StepOfSuite, SuiteRunArguments};
 use crate::exit::Exit;
 use crate::failure;
-use crate::measure::{self, exit_of_samples};
+use crate::measure;
 use crate::output;
 
 pub(super) fn run(options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Exit> {
@@ -84,7 +86,19 @@ pub(super) fn run(options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Ex
         let id = virtmark_suite::suite_of(&run).unwrap_or(run.id.as_str());
         say(&format!("virtmark: to go on: virtmark suite run {} --resume {id}\n", options.suite));
     }
-    Ok(stopped.unwrap_or_else(|| exit_of_samples(&samples)))
+    Ok(stopped.unwrap_or_else(|| exit_of_steps(&samples)))
+}
+
+/// How the steps ended: all alike, some well, or each in its way.
+fn exit_of_steps(samples: &[Sample]) -> Exit {
+    let code = |sample: &Sample| sample.labels.get("exit")?.parse().ok();
+    let codes: BTreeSet<i32> = samples.iter().filter_map(code).collect();
+    match Vec::from_iter(codes)[..] {
+        [] | [0] => Exit::Ok,
+        [0, ..] => Exit::SomeFailed,
+        [code] => Exit::of_code(code).unwrap_or(Exit::NothingSucceeded),
+        _ => Exit::NothingSucceeded,
+    }
 }
 
 /// Runs a step as the command that it is, and keeps how it ended, unless it was interrupted.

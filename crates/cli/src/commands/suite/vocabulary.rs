@@ -9,11 +9,12 @@ use virtmark_suite::{Parameter, Problem, RawStep, Value, Vocabulary};
 use crate::args::{Arguments, MEASURES};
 
 /// Flags that are the suite's to give, with the reason.
-const WITHHELD: [(&str, &str); 5] = [
+const WITHHELD: [(&str, &str); 6] = [
     ("archive", "a suite has one archive: give it to `virtmark suite run`"),
     ("help", "it measures nothing"),
     ("quiet", "give it to `virtmark suite run`"),
     ("resume", "`virtmark suite run --resume` goes on with a suite"),
+    ("token", "the file is kept and shown with its results: set VIRTMARK_TOKEN for `virtmark suite run`"),
     ("version", "it measures nothing"),
 ];
 

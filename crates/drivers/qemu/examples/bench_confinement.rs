@@ -5,14 +5,13 @@
 //! Each time is from the request until the output of `echo` is in hand. `spawn` is the phase in which the VMM is
 //! started, until it takes commands; all that confinement does is in it, in `prepare`, and in the end of the machine.
 
+mod common;
+
 use std::error::Error;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
-use virtmark_host::rundir::RunDir;
-use virtmark_hypervisor::{BootImage, Command, Hypervisor, MachineSpec, Snapshot};
-use virtmark_image::{Store, TinyRecipe};
+use virtmark_driver_qemu::Qemu;
+use virtmark_hypervisor::{Command, Hypervisor, MachineSpec, Snapshot};
 use virtmark_stats::Summary;
 
 /// What one machine took, in nanoseconds.
@@ -25,18 +24,7 @@ struct Times {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let rounds: usize = std::env::args().nth(1).map_or(Ok(15), |text| text.parse())?;
-    let store = Store::open(Store::default_dir()?)?;
-    let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
-    let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}"))?;
-    let image_files = BootImage::of(&image);
-    let run_dir = Arc::new(RunDir::create()?);
-    let options = QemuOptions {
-        program: None,
-        accelerator: AcceleratorChoice::Auto,
-        cache: store.dir().into(),
-        vcpus: 1,
-    };
-    let qemu = Qemu::new(&options, &image_files, Arc::clone(&run_dir), &mut |words| eprintln!("{words}"))?;
+    let (qemu, image_files, run_dir, _held) = common::tiny()?;
     let started = Instant::now();
     let facts = qemu.confinement();
     println!("finding out what holds: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);

@@ -7,35 +7,23 @@
 //! leaves the driver's own cost and the agent's, and once with a plain command line as one would type it. Same QEMU,
 //! accelerator, kernel and initramfs.
 
+mod common;
+
 use std::error::Error;
 use std::io::Read;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use virtmark_driver_qemu::{AcceleratorChoice, Program, Qemu, QemuOptions};
-use virtmark_host::rundir::RunDir;
+use virtmark_driver_qemu::{Program, Qemu};
 use virtmark_hypervisor::link::INIT_MARK;
 use virtmark_hypervisor::{BootImage, Command as GuestCommand, Hypervisor, MachineSpec};
-use virtmark_image::{Store, TinyRecipe};
 use virtmark_stats::{Summary, ratio_of_medians};
 
 const MEMORY_BYTES: u64 = 256 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let rounds: usize = std::env::args().nth(1).map_or(Ok(15), |text| text.parse())?;
-    let store = Store::open(Store::default_dir()?)?;
-    let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
-    let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}"))?;
-    let boot_image = BootImage::of(&image);
-    let options = QemuOptions {
-        program: None,
-        accelerator: AcceleratorChoice::Auto,
-        cache: store.dir().into(),
-        vcpus: 1,
-    };
-    let run_dir = Arc::new(RunDir::create()?);
-    let qemu = Qemu::new(&options, &boot_image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}"))?;
+    let (qemu, boot_image, _run_dir, _held) = common::tiny()?;
     let accelerator = qemu.facts().accelerator.map(|accelerator| accelerator.to_string()).unwrap_or_default();
     let program = Program::find(None)?;
 

@@ -7,21 +7,20 @@
 //! QEMU's own limits. Bare are two command lines and the QMP commands that any script would send, by sockets in a
 //! temporary directory.
 
+mod common;
+
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use virtmark_driver_qemu::{AcceleratorChoice, Program, Qemu, QemuOptions};
-use virtmark_host::rundir::RunDir;
+use virtmark_driver_qemu::{Program, Qemu};
 use virtmark_hypervisor::link::{INIT_MARK, PORT_NAME};
 use virtmark_hypervisor::{BootImage, Hypervisor, MachineSpec, Migration, MigrationChannel, MigrationMode};
-use virtmark_image::{Store, TinyRecipe};
 use virtmark_stats::Summary;
 
 const MEMORY_BYTES: u64 = 256 << 20;
@@ -33,18 +32,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     let rounds: usize = std::env::args().nth(1).map_or(Ok(10), |text| text.parse())?;
-    let store = Store::open(Store::default_dir()?)?;
-    let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
-    let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}"))?;
-    let boot_image = BootImage::of(&image);
-    let options = QemuOptions {
-        program: None,
-        accelerator: AcceleratorChoice::Auto,
-        cache: store.dir().into(),
-        vcpus: 1,
-    };
-    let run_dir = Arc::new(RunDir::create()?);
-    let qemu = Qemu::new(&options, &boot_image, run_dir, &mut |words| eprintln!("{words}"))?;
+    let (qemu, boot_image, _run_dir, _held) = common::tiny()?;
     let (mut ours_ms, mut bare_ms) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         // Each comes first equally often.

@@ -3,13 +3,11 @@
 //!
 //! `cargo run --release -p virtmark-driver-qemu --example snapshot_cost -- [MEMORY_MIB] [DISK_MIB] [ROUNDS]`
 
-use std::sync::Arc;
+mod common;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
-use virtmark_host::rundir::RunDir;
-use virtmark_hypervisor::{BootImage, Command, Disk, Hypervisor, MachineSpec};
-use virtmark_image::{Store, TinyRecipe};
+use virtmark_hypervisor::{Command, Disk, Hypervisor, MachineSpec};
 use virtmark_model::Timeline;
 
 type Failure = Box<dyn std::error::Error>;
@@ -20,18 +18,7 @@ fn main() -> Result<(), Failure> {
     let disk_mib = numbers.next().transpose()?.unwrap_or(0);
     let rounds = numbers.next().transpose()?.unwrap_or(5);
 
-    let store = Store::open(Store::default_dir()?)?;
-    let recipe = TinyRecipe::new(virtmark_agent_binary::AGENT.to_vec());
-    let image = store.ensure_tiny(&recipe, &mut |words| eprintln!("{words}"))?;
-    let image = BootImage::of(&image);
-    let run_dir = Arc::new(RunDir::create()?);
-    let options = QemuOptions {
-        program: None,
-        accelerator: AcceleratorChoice::Auto,
-        cache: store.dir().to_path_buf(),
-        vcpus: 1,
-    };
-    let qemu = Qemu::new(&options, &image, Arc::clone(&run_dir), &mut |words| eprintln!("{words}"))?;
+    let (qemu, image, _run_dir, _held) = common::tiny()?;
     let disks = (disk_mib > 0).then(|| Disk { name: "data".into(), size_bytes: disk_mib << 20 });
     let spec = |name: String| MachineSpec {
         name,

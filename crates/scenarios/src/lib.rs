@@ -16,11 +16,14 @@ pub mod lifecycle;
 pub mod migrate;
 mod nanoseconds;
 pub mod pace;
+mod port;
 mod recorder;
 pub mod restore;
 mod run;
 pub mod sweep;
 mod trial;
 pub mod tti;
+mod verdict;
 
 pub use run::{Context, Ending, Error, Interrupt, Plan, Progress, Result, Sink, is_permanent};
+pub use verdict::Verdict;

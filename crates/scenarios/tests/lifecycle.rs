@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use common::{Fake, Fault, Noting, Watcher};
 use virtmark_hypervisor::{Capability, Observer, StopMode};
 use virtmark_model::{FailureClass, Outcome, Sample};
-use virtmark_scenarios::lifecycle::{Lifecycle, LifecyclePlan, LifecycleReport, Verdict};
+use virtmark_scenarios::Verdict;
+use virtmark_scenarios::lifecycle::{Lifecycle, LifecyclePlan, LifecycleReport};
 use virtmark_scenarios::{Context, Ending};
 
 fn measure(

@@ -10,7 +10,8 @@ use std::time::Instant;
 use common::{Fake, Watcher};
 use virtmark_hypervisor::{Capability, MigrationChannel, MigrationMode};
 use virtmark_model::{FailureClass, Outcome, Sample, Unit};
-use virtmark_scenarios::migrate::{LeftOut, Load, Migrate, MigratePlan, MigrateReport, Verdict};
+use virtmark_scenarios::Verdict;
+use virtmark_scenarios::migrate::{LeftOut, Load, Migrate, MigratePlan, MigrateReport};
 use virtmark_scenarios::{Context, Ending};
 
 fn plan() -> MigratePlan {

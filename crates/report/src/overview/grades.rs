@@ -1,6 +1,7 @@
 //! Everything that was graded, in one table.
 
-use virtmark_scenarios::migrate::{Cell as Size, Verdict};
+use virtmark_scenarios::Verdict;
+use virtmark_scenarios::migrate::Cell as Size;
 
 use super::Part;
 use super::migration::Moves;

@@ -4,7 +4,7 @@
 //! which the host hands TCP on. On the host: two network namespaces with a pair of virtual interfaces between them, or the
 //! loopback interface where namespaces are not permitted.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use virtmark_hypervisor::{Capability, Command, ExecHandle, Hypervisor, Machine, Network};
@@ -13,6 +13,7 @@ use super::failure::{ToolFailure, printed};
 use super::line::Peer;
 use super::side::Bench;
 use super::{GuestPlan, Tool};
+use crate::port::free_port;
 
 /// Where iperf3 listens unless told otherwise.
 const PORT: u16 = 5201;
@@ -107,7 +108,7 @@ pub(super) fn serve_on_host(
         bench.network_prefix = enter(client);
         return Ok(Held { _handles: vec![handle, served] });
     }
-    let port = plan.port.or_else(free_port).unwrap_or(PORT);
+    let port = plan.port.or_else(|| free_port().ok()).unwrap_or(PORT);
     let served = serve(bench, port, &pin)?;
     bench.peer = Ok(Peer { address: Ipv4Addr::LOCALHOST, port });
     bench.network = "loopback";
@@ -162,10 +163,4 @@ kill $server'";
         }
     }
     None
-}
-
-/// A port of the loopback interface that nobody had a moment ago.
-fn free_port() -> Option<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-    Some(listener.local_addr().ok()?.port())
 }

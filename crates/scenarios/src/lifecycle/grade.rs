@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use virtmark_model::HypervisorFacts;
 
 use super::Operation;
+use crate::verdict::Verdict;
 
 /// Targets in milliseconds. Source: "Hypervisor Performance Benchmarking Guide", table "VM Lifecycle Performance
 /// Targets", column KVM/QEMU. The guide has none for destroy and restore.
@@ -27,30 +28,11 @@ pub struct Grade {
     pub emulated: bool,
 }
 
-/// What a grade comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The median is below the target.
-    Met,
-    /// The median is not below the target.
-    Missed,
-    /// The guide has no target for this operation on this platform.
-    NoTarget,
-    /// Nothing was measured.
-    NotMeasured,
-}
-
 impl Grade {
     /// Grades the median of an operation on a platform; `None` where nothing was measured.
     pub fn new(operation: Operation, median_ms: Option<f64>, hypervisor: &HypervisorFacts) -> Self {
         let target_ms = target_ms(operation, hypervisor);
-        let verdict = match (median_ms, target_ms) {
-            (None, _) => Verdict::NotMeasured,
-            (_, None) => Verdict::NoTarget,
-            (Some(median_ms), Some(target_ms)) if median_ms < f64::from(target_ms) => Verdict::Met,
-            (Some(_), Some(_)) => Verdict::Missed,
-        };
+        let verdict = Verdict::of(median_ms, target_ms, |ms, target_ms| ms < f64::from(target_ms));
         Self { verdict, target_ms, emulated: hypervisor.is_emulated() }
     }
 }

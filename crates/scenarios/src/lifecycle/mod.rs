@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use grade::{Grade, Verdict};
+pub use grade::Grade;
 pub use operation::Operation;
 pub(crate) use report::csv_hypervisor;
 pub use report::{LifecycleReport, OperationFigures};

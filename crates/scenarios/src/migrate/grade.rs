@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::verdict::Verdict;
+
 /// A row of the guide's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -45,20 +47,6 @@ pub struct Grade {
     pub emulated: bool,
 }
 
-/// What a grade comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Within the target.
-    Met,
-    /// Not within it.
-    Missed,
-    /// The guide has no row for a machine so large.
-    NoTarget,
-    /// Nothing was measured.
-    NotMeasured,
-}
-
 impl Grade {
     /// Grades medians; `None` where nothing was measured.
     pub fn new(
@@ -69,16 +57,10 @@ impl Grade {
         emulated: bool,
     ) -> Self {
         let target = target_of(memory_mb);
-        let verdict = |value: Option<f64>, holds: &dyn Fn(f64, &Target) -> bool| match (value, &target) {
-            (None, _) => Verdict::NotMeasured,
-            (_, None) => Verdict::NoTarget,
-            (Some(value), Some(target)) if holds(value, target) => Verdict::Met,
-            (Some(_), Some(_)) => Verdict::Missed,
-        };
         Self {
-            duration: verdict(duration_ms, &|ms, target| ms <= f64::from(target.max_duration_ms)),
-            downtime: verdict(downtime_ms, &|ms, target| ms <= f64::from(target.max_downtime_ms)),
-            rate: verdict(rate_mbps, &|rate, target| rate >= f64::from(target.min_rate_mbps)),
+            duration: Verdict::of(duration_ms, target, |ms, target| ms <= f64::from(target.max_duration_ms)),
+            downtime: Verdict::of(downtime_ms, target, |ms, target| ms <= f64::from(target.max_downtime_ms)),
+            rate: Verdict::of(rate_mbps, target, |rate, target| rate >= f64::from(target.min_rate_mbps)),
             target,
             emulated,
         }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use virtmark_hypervisor::{Capability, MachineSpec, Migration, MigrationChannel, MigrationMode};
 use virtmark_model::Unit;
 
-pub use grade::{Grade, Target, Verdict, target_of};
+pub use grade::{Grade, Target, target_of};
 pub use load::Load;
 pub use report::{Cell, MigrateReport, Row, Values};
 pub use sizes::{GUIDE_SIZES_MB, LeftOut, that_fit};

@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use super::libraries::Closure;
 use super::plan::Location;
 use super::service::ServiceSpec;
 use super::site::Upload;
+use crate::port::free_port;
 
 /// The program.
 pub const PROGRAM: &str = "redis-server";
@@ -68,7 +69,7 @@ impl Redis {
             Data::Reels => seeded(run_dir, &program)?,
         };
         let mut files = vec![Upload { source: dump, path: format!("redis/{DUMP}"), mode: 0o644 }];
-        let port = if location == Location::Vm { GUEST_PORT } else { free_port()? };
+        let port = if location == Location::Vm { GUEST_PORT } else { host_port()? };
         let mut argv = match location {
             Location::Vm => in_machine(&Closure::of(&program)?, directory, &mut files)?,
             Location::Native | Location::Service => vec![program.display().to_string()],
@@ -123,7 +124,7 @@ fn arguments(port: u16, directory: &str) -> Vec<String> {
 /// Has a Redis of this host write the data of `reels_plan_a` to a file, and ends it.
 fn seeded(run_dir: &RunDir, program: &Path) -> Result<PathBuf, Error> {
     let directory = run_dir.machine_dir("redis-seed").map_err(|error| failed(&error.to_string()))?;
-    let port = free_port()?;
+    let port = host_port()?;
     let log = directory.join("log");
     let mut spawn = Spawn::new(PROGRAM, program);
     spawn.args(arguments(port, &directory.display().to_string()));
@@ -161,11 +162,9 @@ fn save(address: SocketAddr) -> std::io::Result<()> {
     Err(std::io::Error::other(format!("it answered {:?}", String::from_utf8_lossy(&answer))))
 }
 
-/// A port that nobody listens on at this moment.
-fn free_port() -> Result<u16, Error> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let address = listener.and_then(|listener| listener.local_addr());
-    address.map(|address| address.port()).map_err(|error| failed(&format!("no port is free: {error}")))
+/// A port for a Redis on this host.
+fn host_port() -> Result<u16, Error> {
+    free_port().map_err(|error| failed(&format!("no port is free: {error}")))
 }
 
 fn failed(reason: &str) -> Error {

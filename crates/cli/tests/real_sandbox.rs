@@ -44,7 +44,7 @@ fn real_restored_sandboxes_are_their_own() {
     let world = World::real();
     let service = Service::start(&world, &["--start", "cold"]);
     let origin = service.create(&json!({ "disk_mib": 16 }));
-    service.exec(&origin, "echo kept > /root/change; echo disk | dd of=/dev/vda bs=512 conv=sync");
+    service.exec(&origin, "echo kept > /tmp/change; echo disk | dd of=/dev/vda bs=512 conv=sync");
     let snapshot = service.snapshot(&origin, "origin");
     service.destroy(&origin);
     let ids: Vec<String> = (0..2)
@@ -55,7 +55,7 @@ fn real_restored_sandboxes_are_their_own() {
         })
         .collect();
     let ask = |command: &str| -> Vec<String> { ids.iter().map(|id| service.stdout(id, command)).collect() };
-    assert_eq!(ask("cat /root/change; head -c 4 /dev/vda"), ["kept\ndisk", "kept\ndisk"]);
+    assert_eq!(ask("cat /tmp/change; head -c 4 /dev/vda"), ["kept\ndisk", "kept\ndisk"]);
     assert_eq!(ask("hostname"), ids);
     for command in
         ["head -c 32 /dev/urandom | md5sum", "cat /etc/machine-id", "cat /proc/sys/kernel/random/uuid"]
@@ -70,8 +70,8 @@ fn real_restored_sandboxes_are_their_own() {
             "{clock} in the guest, {host} on the host"
         );
     }
-    service.exec(&ids[0], "echo mine | dd of=/dev/vda bs=512 conv=sync,fsync; echo mine > /root/change");
-    assert_eq!(service.stdout(&ids[1], "cat /root/change; head -c 4 /dev/vda"), "kept\ndisk");
+    service.exec(&ids[0], "echo mine | dd of=/dev/vda bs=512 conv=sync,fsync; echo mine > /tmp/change");
+    assert_eq!(service.stdout(&ids[1], "cat /tmp/change; head -c 4 /dev/vda"), "kept\ndisk");
     let (_, in_use) = service.post("/snapshot/delete", &json!({ "snapshot_id": snapshot }));
     assert_eq!(in_use["deferred"], true, "{in_use}");
     assert_eq!(service.stdout(&ids[1], "head -c 4 /dev/vda"), "disk");
@@ -85,7 +85,7 @@ fn real_snapshots_survive_a_restart_and_damage_is_refused() {
     let world = World::real();
     let service = Service::start(&world, &["--start", "cold"]);
     let origin = service.create(&json!({}));
-    service.exec(&origin, "echo kept > /root/change");
+    service.exec(&origin, "echo kept > /tmp/change");
     let snapshot = service.snapshot(&origin, "origin");
     assert_eq!(service.stop("TERM"), Some(0));
 
@@ -93,7 +93,7 @@ fn real_snapshots_survive_a_restart_and_damage_is_refused() {
     let (_, list) = service.get("/snapshot/list");
     assert_eq!(list["snapshots"][0]["snapshot_id"], json!(snapshot), "{list}");
     let (_, restored) = service.restore(&snapshot);
-    assert_eq!(service.stdout(restored["sandbox_id"].as_str().unwrap(), "cat /root/change"), "kept");
+    assert_eq!(service.stdout(restored["sandbox_id"].as_str().unwrap(), "cat /tmp/change"), "kept");
     assert_eq!(service.stop("TERM"), Some(0));
 
     let memory = find(&world.path("state"), "memory");

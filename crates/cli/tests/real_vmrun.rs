@@ -286,13 +286,13 @@ fn ends(machine: &Entered) {
 
 fn one_that_refuses_the_key_is_left_out(lab: &Lab) {
     let machine = &lab.bench.machines[1];
-    machine.told("mv /root/.ssh/authorized_keys /root/kept");
+    machine.told("mv ~root/.ssh/authorized_keys ~root/kept");
     let payload = lab.payload("greet", "echo \"$name\"", b"");
     let report = report(&mut lab.vmrun("refused", &payload, &["--ready", "2"]), 3);
     assert_eq!(succeeded(&report), ["vm-0", "vm-2"]);
     let told = message(&report, "vm-1");
     assert!(told.contains("cannot log in") && told.contains("root"), "{told}");
-    machine.told("mv /root/kept /root/.ssh/authorized_keys");
+    machine.told("mv ~root/kept ~root/.ssh/authorized_keys");
 }
 
 /// The machine gets another key, as one that was made anew has. What the message says to do helps.

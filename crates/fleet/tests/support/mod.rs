@@ -52,13 +52,17 @@ impl Sshd {
         );
         fs::write(&wrapper, text).unwrap();
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        // Nor does what the user's own shell does when it starts belong to it.
+        let home = directory.join("home");
+        fs::create_dir_all(&home).unwrap();
         let config = directory.join("config");
         let text = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
-             StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nForceCommand {}\n",
+             StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nForceCommand {}\nSetEnv HOME={}\n",
             host_key.display(),
             authorised.display(),
-            wrapper.display()
+            wrapper.display(),
+            home.display()
         );
         fs::write(&config, text).unwrap();
         // What the package's own start makes; a user who is not root has no use for it.

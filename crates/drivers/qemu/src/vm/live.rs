@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use virtmark_hypervisor::{Error, Migration, MigrationChannel, MigrationFigures, MigrationMode, Result};
 use virtmark_model::FailureClass;
 
-use super::{QMP_TIMEOUT, Vm, socket_pair};
+use super::launch::socket_pair;
+use super::{QMP_TIMEOUT, Vm};
 use crate::qmp::QmpError;
 
 /// How long the control connection is kept from others while a guest is copied.

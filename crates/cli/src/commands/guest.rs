@@ -9,9 +9,9 @@ use virtmark_host::rundir::RunDir;
 use virtmark_model::{Run, Unit};
 use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{Style, Tone, format};
+use virtmark_scenarios::compare::Direction;
 use virtmark_scenarios::guest::{
-    Better, Field, Graded, Guest, GuestPlan, GuestReport, HostLimits, SCENARIO, SideFigures, Suite,
-    TestFigures,
+    Field, Graded, Guest, GuestPlan, GuestReport, HostLimits, SCENARIO, SideFigures, Suite, TestFigures,
 };
 
 use super::present::{Form, present};
@@ -154,7 +154,7 @@ fn remark(test: &TestFigures) -> String {
         Some(ratio) if ratio.emulated => words.push("emulated".into()),
         _ => {}
     }
-    if test.better == Better::Lower && test.ratio.is_some() {
+    if test.better == Direction::Lower && test.ratio.is_some() {
         words.push("lower is better".into());
     }
     if let (Some(guest), Some(host)) = (&test.guest.network, &test.host.network) {

@@ -16,7 +16,7 @@ use virtmark_suite::StepReport;
 
 use self::migration::Moves;
 
-pub use ranking::{Better, ranks};
+pub use ranking::ranks;
 
 use crate::ReportError;
 use crate::entry::Entry;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use virtmark_model::{Sample, Unit};
+use virtmark_scenarios::compare::direction_of;
 use virtmark_stats::Summary;
 
-use super::{Better, Part, ranks};
+use super::{Part, ranks};
 use crate::entry::Entry;
 use crate::style::Tone;
 use crate::table::{Cell, Column, Table};
@@ -112,7 +113,7 @@ fn draw(table: &mut Table, work: &Work<'_>, name: &str, entries: &[Entry<'_>]) -
     }
     let intervals: Vec<_> =
         summaries.iter().map(|summary| summary.as_ref().and_then(|summary| summary.median_ci95)).collect();
-    let ranks = match (better(work.unit), work.platforms.len()) {
+    let ranks = match (direction_of(work.unit), work.platforms.len()) {
         (Some(better), 2..) => ranks(&intervals, better),
         _ => vec![None; intervals.len()],
     };
@@ -147,15 +148,6 @@ fn draw(table: &mut Table, work: &Work<'_>, name: &str, entries: &[Entry<'_>]) -
         ]);
     }
     Ok(())
-}
-
-/// Which values of a unit are good; none where it depends on what is counted.
-fn better(unit: Unit) -> Option<Better> {
-    match unit {
-        Unit::Bytes | Unit::Ns => Some(Better::Lower),
-        Unit::PerSecond => Some(Better::Higher),
-        Unit::Count | Unit::Ratio => None,
-    }
 }
 
 fn works<'a>(entries: &'a [Entry<'_>]) -> Vec<Work<'a>> {

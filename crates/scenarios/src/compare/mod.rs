@@ -18,7 +18,7 @@ pub use difference::{Difference, Differing, UnknownDifference, between};
 pub use interleave::{Interleaved, Purpose, Side, Turn, interleave};
 pub use rate::{FalseAlarms, Rate};
 pub use result::{CompareError, Comparison, MetricComparison, SideFigures};
-pub use series::{MetricChoice, Series};
+pub use series::{MetricChoice, Series, direction_of};
 pub use virtmark_stats::compare::{Direction, Verdict};
 
 /// A run with its samples.

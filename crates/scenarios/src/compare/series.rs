@@ -129,8 +129,15 @@ fn usual_direction(metric: &str, unit: Unit) -> Option<Direction> {
         (metric, _) if NEUTRAL.contains(&metric) => None,
         ("error_ratio", _) => Some(Direction::Lower),
         ("capture_rate" | "phases_told_apart" | "points_stored", _) => Some(Direction::Higher),
-        (_, Unit::Bytes | Unit::Ns) => Some(Direction::Lower),
-        (_, Unit::PerSecond) => Some(Direction::Higher),
-        (_, Unit::Count | Unit::Ratio) => None,
+        (_, unit) => direction_of(unit),
+    }
+}
+
+/// Which values of a unit are better; none where it depends on what is counted.
+pub fn direction_of(unit: Unit) -> Option<Direction> {
+    match unit {
+        Unit::Bytes | Unit::Ns => Some(Direction::Lower),
+        Unit::PerSecond => Some(Direction::Higher),
+        Unit::Count | Unit::Ratio => None,
     }
 }

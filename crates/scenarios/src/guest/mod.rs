@@ -37,7 +37,7 @@ pub use overhead::{Field, Graded, Overhead};
 pub use plan::{GuestPlan, Profile};
 pub use report::{GuestReport, Harness, HostLimitFacts, RatioFigures, SideFigures, TestFigures};
 pub use side::Side;
-pub use test::{Better, Suite, Test, Tool, UnknownTest};
+pub use test::{Suite, Test, Tool, UnknownTest};
 
 /// The name of the scenario.
 pub const SCENARIO: &str = "guest";

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use virtmark_model::{Environment, FailureClass, Outcome, Run, RunId, RunStatus, Sample, Unit};
+use virtmark_stats::compare::Direction;
 use virtmark_stats::{Interval, StatsError, Summary};
 
-use super::{Better, Overhead, Side, Suite, Test};
+use super::{Overhead, Side, Suite, Test};
 
 /// The JSON object that `virtmark guest` prints. Figures are `null` where nothing succeeded, never 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub struct TestFigures {
     /// Their unit.
     pub unit: Unit,
     /// Which values are better.
-    pub better: Better,
+    pub better: Direction,
     /// In the guest.
     pub guest: SideFigures,
     /// On the host.

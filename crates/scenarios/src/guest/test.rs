@@ -6,8 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use virtmark_model::Unit;
+use virtmark_stats::compare::Direction;
 
-use super::parse::fio::Direction;
+use super::parse::fio;
 
 /// A group of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -130,16 +131,6 @@ pub enum Test {
     Ping,
 }
 
-/// Which of two values is the better one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Better {
-    /// The larger: rates.
-    Higher,
-    /// The smaller: times.
-    Lower,
-}
-
 impl Test {
     /// All tests, in the order in which they are run.
     pub const ALL: [Self; 12] = [
@@ -246,18 +237,18 @@ impl Test {
         self.metrics()[0]
     }
 
-    /// Whether a higher value of that is the better one.
-    pub fn better(self) -> Better {
-        if self == Self::Ping { Better::Lower } else { Better::Higher }
+    /// Which values of that are better.
+    pub fn better(self) -> Direction {
+        if self == Self::Ping { Direction::Lower } else { Direction::Higher }
     }
 
     /// What fio does in it; none for other tools. Direction, whether here and there, and the size of blocks in bytes.
-    pub(super) fn fio(self) -> Option<(Direction, bool, u32)> {
+    pub(super) fn fio(self) -> Option<(fio::Direction, bool, u32)> {
         match self {
-            Self::FioRandRead => Some((Direction::Read, true, 4 << 10)),
-            Self::FioRandWrite => Some((Direction::Write, true, 4 << 10)),
-            Self::FioSeqRead => Some((Direction::Read, false, 1 << 20)),
-            Self::FioSeqWrite => Some((Direction::Write, false, 1 << 20)),
+            Self::FioRandRead => Some((fio::Direction::Read, true, 4 << 10)),
+            Self::FioRandWrite => Some((fio::Direction::Write, true, 4 << 10)),
+            Self::FioSeqRead => Some((fio::Direction::Read, false, 1 << 20)),
+            Self::FioSeqWrite => Some((fio::Direction::Write, false, 1 << 20)),
             _ => None,
         }
     }

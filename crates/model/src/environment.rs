@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::MachineFacts;
+
 /// What a run ran on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -96,6 +98,9 @@ pub struct HypervisorFacts {
     pub accelerator_reason: Option<String>,
     /// What else decides its speed: machine type, start path.
     pub configuration: Option<String>,
+    /// How its machines are made; absent where the platform does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineFacts>,
     /// Whether the accelerator's own host is emulated in software: KVM in the lab.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub nested_in_emulation: bool,

@@ -4,6 +4,7 @@
 //! scenarios fill and the reports read. Every type is plain data with a stable serde form.
 
 mod environment;
+mod machine;
 mod outcome;
 mod run;
 mod sample;
@@ -13,6 +14,7 @@ pub use environment::{
     Accelerator, CgroupLimits, EMULATED_HOST, Environment, HarnessCost, HostFacts, HypervisorFacts,
     ImageFacts, ProgramFacts,
 };
+pub use machine::{DiskCache, GuestClockSource, MachineFacts, Topology};
 pub use outcome::{FailureClass, Outcome, UnknownFailureClass};
 pub use run::{InvalidRunId, Run, RunId, RunStatus};
 pub use sample::{Sample, Unit, UnknownUnit};

@@ -42,6 +42,7 @@ fn read(service: &Service, fields: &HealthAnswer, answer: &Value) -> (Hypervisor
         accelerator,
         accelerator_reason: text(&fields.accelerator_reason).or(reason),
         configuration: Some(told.join("; ")),
+        machine: None,
         nested_in_emulation: false,
     };
     let image = fields.image.as_ref().and_then(|at| at.find(answer));

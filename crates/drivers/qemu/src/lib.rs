@@ -12,6 +12,9 @@ mod discover;
 mod disks;
 pub mod doctor;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hosting;
 mod machine;
 mod network;
@@ -117,6 +120,7 @@ impl Qemu {
             configuration: Some(
                 BootPlan::choose(accelerator, options.vcpus.max(1)).of_image(Some(image)).summary(),
             ),
+            machine: None,
             nested_in_emulation: accelerator == Accelerator::Kvm
                 && virtmark_host::facts::host_facts().is_emulated(),
         };

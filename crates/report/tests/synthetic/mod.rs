@@ -19,6 +19,7 @@ pub fn tcg() -> HypervisorFacts {
         accelerator: Some(Accelerator::Tcg),
         accelerator_reason: Some("synthetic: a probe guest did not run on /dev/kvm".into()),
         configuration: Some("pc, PVH".into()),
+        machine: None,
         nested_in_emulation: false,
     }
 }

@@ -55,6 +55,7 @@ impl Fake {
             accelerator: Some(Accelerator::Tcg),
             accelerator_reason: Some("there is no guest".into()),
             configuration: None,
+            machine: None,
             nested_in_emulation: false,
         };
         Self { behaviour, facts, capabilities: Capabilities::all_except([]) }

@@ -105,7 +105,8 @@ mod tests {
             ..MachineFacts::default()
         };
         let text = serde_json::to_string(&facts).unwrap();
-        let expected = r#"{"clock":"kvm-clock","disk_cache":"none","topology":{"sockets":1,"cores":2,"threads":1}}"#;
+        let expected =
+            r#"{"clock":"kvm-clock","disk_cache":"none","topology":{"sockets":1,"cores":2,"threads":1}}"#;
         assert_eq!(text, expected);
         assert_eq!(serde_json::from_str::<MachineFacts>(&text).unwrap(), facts);
         assert_eq!(serde_json::from_str::<MachineFacts>("{}").unwrap(), MachineFacts::default());

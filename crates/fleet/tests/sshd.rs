@@ -134,6 +134,27 @@ fn a_changed_host_key_is_refused_and_a_stranger_by_strict() {
     assert_eq!(fs::read_to_string(lab.known_hosts()).unwrap(), on_file);
 }
 
+/// A line that forbids a key is stronger than one that has it on file.
+#[test]
+fn a_revoked_host_key_is_refused_though_it_is_on_file() {
+    let mut lab = Lab::new();
+    let file = payload(lab.path(), "echo", ECHO, b"");
+    let job = lab.job(&file);
+    let server = Sshd::start(lab.path(), "vm-0", &lab.key);
+    assert!(lab.run(&server.line(), &job).0[0].succeeded);
+    let on_file = fs::read_to_string(lab.known_hosts()).unwrap();
+    let key = on_file.split_ascii_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+    fs::write(lab.known_hosts(), format!("{on_file}@revoked * {key}\n")).unwrap();
+    for policy in [HostKeyPolicy::AcceptNew, HostKeyPolicy::Strict] {
+        lab.policy = policy;
+        let (runs, _) = lab.run(&server.line(), &job);
+        assert_eq!(kind(&runs[0]), Some(FailureKind::HostKeyChanged), "{}", message(&runs[0]));
+        assert!(message(&runs[0]).contains("was revoked"), "{}", message(&runs[0]));
+    }
+    lab.policy = HostKeyPolicy::Ignore;
+    assert!(lab.run(&server.line(), &job).0[0].succeeded);
+}
+
 /// Kills a machine when its payload has begun to print.
 #[test]
 fn one_that_dies_in_the_middle_costs_nobody_else() {

@@ -64,13 +64,19 @@ pub(super) fn check(way: &Way, on_file: &[OnFile], shown: &PublicKeyOrCertificat
         let message = "the machine shows a certificate for a host key; certificates are not supported";
         return Err(Failure::new(FailureKind::HostKeyUnknown, message));
     };
-    if way.policy == HostKeyPolicy::Ignore
-        || on_file.iter().any(|found| found.key.key_data() == key.key_data())
-    {
+    if way.policy == HostKeyPolicy::Ignore {
         return Ok(());
     }
     let fingerprint = key.fingerprint(russh::keys::HashAlg::Sha256);
     let place = known_name(&way.host, way.port);
+    // Before all else: whoever revokes a key seldom takes it out of the lines of its machines.
+    if is_revoked(&way.known_hosts, key) {
+        let message = format!("the host key {fingerprint} of {place} was revoked in known_hosts");
+        return Err(Failure::new(FailureKind::HostKeyChanged, message));
+    }
+    if on_file.iter().any(|found| found.key.key_data() == key.key_data()) {
+        return Ok(());
+    }
     if let Some(found) = on_file.first() {
         let file = found.file.display();
         let message = format!(
@@ -78,10 +84,6 @@ pub(super) fn check(way: &Way, on_file: &[OnFile], shown: &PublicKeyOrCertificat
              between. If the machine was made anew: ssh-keygen -R '{place}' -f {file}",
             found.line
         );
-        return Err(Failure::new(FailureKind::HostKeyChanged, message));
-    }
-    if is_revoked(&way.known_hosts, key) {
-        let message = format!("the host key {fingerprint} of {place} was revoked in known_hosts");
         return Err(Failure::new(FailureKind::HostKeyChanged, message));
     }
     match (way.policy, way.known_hosts.first()) {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use virtmark_hypervisor::{Command, Error as PlatformError, ExecStatus, GuestLink, OutputStream};
 
 use crate::map::Machine;
 use crate::script;
-use crate::transport::{End, Kept, Output, Session, Stream, Transport};
+use crate::transport::{End, Kept, Output, Session, Stream, Transport, upload_late, upload_stopped};
 use crate::{Failure, FailureKind, Limit, Source, far};
 
 /// The permission bits of the payload file on the machine.
@@ -50,20 +51,24 @@ impl Session for AgentSession {
     fn put(&mut self, source: &Source, path: &str, limit: &Limit) -> Result<(), Failure> {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let mut kept = Kept::default();
-        let made = self.exec(&format!("mkdir -p {}/", script::quote(directory)), limit, &mut kept)?;
-        if made != End::Exited(0) {
-            let words = kept.last_words().unwrap_or_else(|| format!("it ended with {made:?}"));
-            return Err(far::explain(FailureKind::Other, "make the root on the machine", &words));
+        let made = self.exec(&format!("mkdir -p {}/", script::quote(directory)), limit, &mut kept);
+        match made.map_err(|failure| over(limit).unwrap_or(failure))? {
+            End::Exited(0) => {}
+            End::TimedOut => return Err(upload_late()),
+            other => {
+                let words = kept.last_words().unwrap_or_else(|| format!("it ended with {other:?}"));
+                return Err(far::explain(FailureKind::Other, "make the root on the machine", &words));
+            }
         }
         let unreadable = |error| {
             let message = format!("cannot read {}: {error}", source.path.display());
             Failure::new(FailureKind::LocalIo, message)
         };
-        let mut file = File::open(&source.path).map_err(unreadable)?;
+        let file = File::open(&source.path).map_err(unreadable)?;
         // The link compares checksums itself, and the file is there whole or not at all.
         self.link
-            .put(&mut file, source.bytes, path, MODE)
-            .map_err(|error| failure("upload the payload", &error))
+            .put(&mut Limited { file, limit }, source.bytes, path, MODE)
+            .map_err(|error| over(limit).unwrap_or_else(|| failure("upload the payload", &error)))
     }
 
     fn exec(&mut self, script: &str, limit: &Limit, output: &mut dyn Output) -> Result<End, Failure> {
@@ -91,6 +96,30 @@ impl Session for AgentSession {
             ExecStatus::TimedOut => End::TimedOut,
         })
     }
+}
+
+/// A file that cannot be read any more when the limit is reached: a link knows none of its own.
+struct Limited<'a> {
+    file: File,
+    limit: &'a Limit,
+}
+
+impl Read for Limited<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match over(self.limit) {
+            // Not as an interrupted call, which would be made again.
+            Some(failure) => Err(io::Error::other(failure)),
+            None => self.file.read(buffer),
+        }
+    }
+}
+
+/// Why an upload does not go on.
+fn over(limit: &Limit) -> Option<Failure> {
+    if limit.cancel.is_cancelled() {
+        return Some(upload_stopped());
+    }
+    limit.passed().then(upload_late)
 }
 
 fn failure(attempted: &str, error: &PlatformError) -> Failure {

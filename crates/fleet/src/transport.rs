@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::map::Machine;
-use crate::{Failure, Limit, Source};
+use crate::{Failure, FailureKind, Limit, Source};
 
 /// A way to machines.
 pub trait Transport: Send + Sync {
@@ -25,6 +25,16 @@ pub trait Session: Send {
     /// deadline its whole process group is killed, which is an end like others; when the user stops it is killed too,
     /// and that is a failure.
     fn exec(&mut self, script: &str, limit: &Limit, output: &mut dyn Output) -> Result<End, Failure>;
+}
+
+/// An upload that the user does not want any more.
+pub(crate) fn upload_stopped() -> Failure {
+    Failure::new(FailureKind::Interrupted, "stopped during the upload")
+}
+
+/// An upload whose time is over.
+pub(crate) fn upload_late() -> Failure {
+    Failure::new(FailureKind::TimedOut, "the upload did not end in time; give it longer")
 }
 
 /// Takes what a script prints.

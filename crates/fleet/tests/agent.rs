@@ -4,11 +4,14 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use support::payload;
 use tempfile::TempDir;
@@ -24,6 +27,7 @@ use virtmark_hypervisor::{Cancel, Hypervisor, Machine, MachineSpec};
 struct Lab {
     place: TempDir,
     machines: Vec<Box<dyn Machine>>,
+    cancel: Cancel,
 }
 
 impl Lab {
@@ -36,7 +40,7 @@ impl Lab {
             machine.start().unwrap();
             machine
         };
-        Self { machines: (0..count).map(start).collect(), place }
+        Self { machines: (0..count).map(start).collect(), place, cancel: Cancel::new() }
     }
 
     fn path(&self) -> &Path {
@@ -68,7 +72,25 @@ impl Lab {
         let map = HostMap::from_bytes(names.as_bytes(), "map").unwrap();
         let parent = tempfile::tempdir_in(self.path()).unwrap().keep();
         let results = ResultsDir::create(&parent, &job.id).unwrap();
-        (run(&map, job, &transport, &results, &(), &Cancel::new()), results)
+        (run(&map, job, &transport, &results, &(), &self.cancel), results)
+    }
+
+    /// A job whose payload has no end: a pipe that goes on when `go_on` returns.
+    fn endless(&self, go_on: impl FnOnce() + Send + 'static) -> Job {
+        let path = self.path().join("endless");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut job = self.job(&payload(self.path(), "echo", "exit 0", b""));
+        job.source = Source { path: path.clone(), bytes: 1 << 40, ..job.source };
+        // It ends with the test, if nobody ever opens the pipe.
+        thread::spawn(move || {
+            let mut pipe = File::options().write(true).open(path).unwrap();
+            let piece = vec![0; 1 << 20];
+            pipe.write_all(&piece).unwrap();
+            go_on();
+            // Until the reader is gone.
+            while pipe.write_all(&piece).is_ok() {}
+        });
+        job
     }
 }
 
@@ -119,4 +141,32 @@ fn a_payload_that_hangs_or_fails_is_told_as_over_ssh() {
     let file = payload(lab.path(), "fail", "echo why >&2; exit 7", b"");
     let (runs, _) = lab.run(&lab.job(&file), "10.0.0.1 vm-0\n");
     assert_eq!((runs[0].exit_code, Verdict::of(&runs)), (Some(7), Verdict::NoneSucceeded));
+}
+
+#[test]
+fn an_upload_ends_with_the_wish_to_stop() {
+    let lab = Lab::new(1);
+    let cancel = lab.cancel.clone();
+    let (runs, _) = lab.run(&lab.endless(move || cancel.cancel()), "10.0.0.1 vm-0\n");
+    let failure = runs[0].failure.as_ref().unwrap();
+    assert_eq!((failure.kind, runs[0].failed_stage), (FailureKind::Interrupted, Some(Stage::Upload)));
+    assert_eq!(failure.message, "stopped during the upload");
+    // Nothing of it stays, as soon as the agent has heard.
+    let until = Instant::now() + Duration::from_secs(20);
+    while fs::read_dir(lab.path().join("it's root")).unwrap().count() > 0 {
+        assert!(Instant::now() < until, "what came is still there");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_upload_ends_with_its_time() {
+    const TIME: Duration = Duration::from_secs(1);
+    let lab = Lab::new(1);
+    let mut job = lab.endless(|| thread::sleep(2 * TIME));
+    job.transfer_time = Some(TIME);
+    let (runs, _) = lab.run(&job, "10.0.0.1 vm-0\n");
+    let failure = runs[0].failure.as_ref().unwrap();
+    assert_eq!((failure.kind, runs[0].failed_stage), (FailureKind::TimedOut, Some(Stage::Upload)));
+    assert!(failure.message.contains("did not end in time"), "{failure}");
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::handler::Handler;
 use super::{Stopped, lost, stopped, within};
 use crate::script;
-use crate::transport::{End, Kept, Output, Session, Stream, plain};
+use crate::transport::{End, Kept, Output, Session, Stream, plain, upload_late, upload_stopped};
 use crate::{Failure, FailureKind, Limit, Source};
 
 /// How long a killed script may take to be gone, and a script that has exited to close its output: something that it
@@ -64,10 +64,8 @@ impl Session for SshSession {
             send(source, reader, writer).await
         };
         let sent = self.runtime.block_on(within(limit, sending)).map_err(|stopped| match stopped {
-            Stopped::Interrupted => Failure::new(FailureKind::Interrupted, "stopped during the upload"),
-            Stopped::TimedOut => {
-                Failure::new(FailureKind::TimedOut, "the upload did not end in time; give it longer")
-            }
+            Stopped::Interrupted => upload_stopped(),
+            Stopped::TimedOut => upload_late(),
         })?;
         let (end, kept) = sent?;
         let words = kept.last_words().unwrap_or_else(|| format!("it ended with {end:?}"));

@@ -52,19 +52,36 @@ fn entries(directory: &Path, pattern: &[u8]) -> io::Result<Vec<PathBuf>> {
     Ok(fitting)
 }
 
-/// `*` stands for any bytes, `?` for one.
+/// `*` stands for any bytes, `?` for one. Takes no longer than the product of both lengths, whatever the pattern.
 pub(super) fn is_like(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.first(), name.first()) {
-        (None, None) => true,
-        (Some(b'*'), _) => is_like(&pattern[1..], name) || (!name.is_empty() && is_like(pattern, &name[1..])),
-        (Some(b'?'), Some(_)) => is_like(&pattern[1..], &name[1..]),
-        (Some(wanted), Some(found)) if wanted == found => is_like(&pattern[1..], &name[1..]),
-        _ => false,
+    let (mut at, mut seen) = (0, 0);
+    // Behind the last star in the pattern, and where in the name that begins to be looked for.
+    let mut star = None;
+    while let Some(found) = name.get(seen) {
+        match (pattern.get(at), star) {
+            (Some(b'*'), _) => {
+                at += 1;
+                star = Some((at, seen));
+            }
+            (Some(wanted), _) if *wanted == b'?' || wanted == found => {
+                at += 1;
+                seen += 1;
+            }
+            // The star stands for a byte more. Earlier stars need not: what they could take, this one can.
+            (_, Some((behind, from))) => {
+                (at, seen) = (behind, from + 1);
+                star = Some((behind, seen));
+            }
+            (_, None) => return false,
+        }
     }
+    pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -84,5 +101,32 @@ mod tests {
         for nothing in ["absent", "absent/*", "conf.d/c.txt/*", "conf.d"] {
             assert_eq!(named(nothing), Vec::<PathBuf>::new(), "{nothing}");
         }
+    }
+
+    /// The definition.
+    fn is_like_by_definition(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern, name) {
+            ([b'*', rest @ ..], _) => (0..=name.len()).any(|from| is_like_by_definition(rest, &name[from..])),
+            ([wanted, rest @ ..], [found, behind @ ..]) => {
+                (*wanted == b'?' || wanted == found) && is_like_by_definition(rest, behind)
+            }
+            _ => pattern.is_empty() && name.is_empty(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn patterns_fit_what_the_definition_says(pattern in "[ab*?]{0,7}", name in "[ab]{0,9}") {
+            let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+            prop_assert_eq!(is_like(pattern, name), is_like_by_definition(pattern, name));
+        }
+    }
+
+    /// By the definition this takes longer than anybody waits.
+    #[test]
+    fn many_stars_do_not_take_forever() {
+        let (pattern, name) = ("*a".repeat(40) + "b", "a".repeat(4000));
+        assert!(!is_like(pattern.as_bytes(), name.as_bytes()));
+        assert!(is_like(pattern.trim_end_matches('b').as_bytes(), name.as_bytes()));
     }
 }

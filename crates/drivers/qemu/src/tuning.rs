@@ -72,7 +72,7 @@ impl FromStr for Remedy {
     }
 }
 
-/// Why the huge pages that are free do not hold so much.
+/// Why the huge pages that are free do not hold so much: memory in them is a whole number of them.
 fn too_few_pages(meminfo: &str, memory_bytes: u64) -> Option<String> {
     let field = |name: &str| -> Option<u64> {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -81,8 +81,17 @@ fn too_few_pages(meminfo: &str, memory_bytes: u64) -> Option<String> {
     let (Some(free), Some(size_kib @ 1..)) = (field("HugePages_Free"), field("Hugepagesize")) else {
         return Some("this kernel has no huge pages".into());
     };
+    let size_bytes = size_kib << 10;
+    if !memory_bytes.is_multiple_of(size_bytes) {
+        let whole = (memory_bytes / size_bytes + 1) * size_bytes;
+        return Some(format!(
+            "memory of {memory_bytes} bytes is no whole number of huge pages of {size_kib} KiB: give machines a \
+             multiple, such as {} MiB",
+            whole >> 20
+        ));
+    }
     let reserved = field("HugePages_Rsvd").unwrap_or(0);
-    let (needed, free) = (memory_bytes.div_ceil(size_kib << 10), free.saturating_sub(reserved));
+    let (needed, free) = (memory_bytes / size_bytes, free.saturating_sub(reserved));
     (free < needed).then(|| {
         format!("{free} huge pages of {size_kib} KiB are free and {needed} are needed: raise vm.nr_hugepages")
     })
@@ -111,5 +120,19 @@ mod tests {
         let reason = too_few_pages(&meminfo(130, 3), 256 << 20).unwrap();
         assert!(reason.contains("127 huge pages of 2048 KiB are free and 128 are needed"), "{reason}");
         assert!(too_few_pages("MemTotal: 9 kB\n", 1).unwrap().contains("no huge pages"));
+    }
+
+    #[test]
+    fn memory_is_a_whole_number_of_huge_pages_however_many_are_free() {
+        let meminfo = "HugePages_Free: 9000\nHugepagesize: 2048 kB\n";
+        assert_eq!(too_few_pages(meminfo, 258 << 20), None);
+        for uneven in [257 << 20, (256 << 20) + 4096, (258 << 20) - 1] {
+            let reason = too_few_pages(meminfo, uneven).unwrap();
+            assert!(
+                reason.contains(&format!("{uneven} bytes is no whole number of huge pages of 2048 KiB")),
+                "{reason}"
+            );
+            assert!(reason.contains("such as 258 MiB"), "{reason}");
+        }
     }
 }

@@ -145,6 +145,16 @@ lint: ## Check the format, the lints and the documentation
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 
+.PHONY: deny
+deny: ## Licences, duplicate versions and sources of the dependencies; needs cargo-deny
+	@$(CARGO) deny --version >/dev/null 2>&1 || { \
+		echo "make: cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
+	$(CARGO) deny --locked check --deny unmatched-skip bans licenses sources
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for a minute (FUZZ_SECONDS); needs cargo-fuzz and a nightly compiler (docs/fuzzing.md)
+	@fuzz/run.sh
+
 .PHONY: test
 test: setup lint ## All checks and all tests, real boots included
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \

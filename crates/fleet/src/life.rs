@@ -23,6 +23,8 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// Between an upload that failed and the next: a machine that restarts needs some seconds.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// How long it may take to remove what was carried to a machine on which nothing is run.
+const TIDY_TIME: Duration = Duration::from_secs(2);
 
 /// What all machines of a run share.
 pub(crate) struct Common<'a> {
@@ -69,17 +71,18 @@ impl Life<'_> {
             return Err(Failure::new(FailureKind::NotRun, message));
         }
         let _place = common.places.take();
-        let (root, id) = (common.job.root.trim_end_matches("/"), &common.job.id);
-        let file = format!("{root}/.{id}-{}.tgz", self.machine.name);
-        self.stage(Stage::Upload, |life, attempts| {
-            life.again(&mut session, attempts, |session, limit| session.put(&common.job.source, &file, limit))
-        })?;
-        self.stage(Stage::Unpack, |life, attempts| life.unpack(&mut session, attempts, &file))?;
+        let mut carried = Vec::new();
+        if let Err(failure) = self.bring(&mut session, &mut carried) {
+            tidy(session.as_deref_mut(), &carried);
+            return Err(failure);
+        }
         let mut keeper = common.results.keep(&self.machine.name)?;
         let ran = self.stage(Stage::Run, |life, _| {
             let session = session.as_mut().ok_or_else(no_session)?;
             let limit = Limit::within(common.job.run_time, common.cancel);
-            let script = script::run(&common.job.root, &common.job.variables);
+            // Together, as a script of its own would cost every machine another one.
+            let run = script::run(&common.job.root, &common.job.variables);
+            let script = format!("{}; {run}", script::remove(&carried));
             let end = session.exec(&script, &limit, &mut keeper).map_err(in_the_run)?;
             life.ended(end)
         });
@@ -194,6 +197,29 @@ impl Life<'_> {
         }
     }
 
+    /// Uploads the payload and unpacks it; what is on the machine afterwards and has to go is in `carried`.
+    fn bring(
+        &mut self,
+        session: &mut Option<Box<dyn Session>>,
+        carried: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        let job = self.common.job;
+        let place = format!("{}/.{}-{}", job.root.trim_end_matches('/'), job.id, self.machine.name);
+        self.stage(Stage::Upload, |life, attempts| {
+            life.again(session, attempts, |session, limit| {
+                // Another file each time: what a lost connection left running may still write its own, and remove it. No
+                // name of a machine has a `+` in it.
+                let attempt = carried.len() + 1;
+                let file =
+                    if attempt == 1 { format!("{place}.tgz") } else { format!("{place}+{attempt}.tgz") };
+                carried.push(file.clone());
+                session.put(&job.source, &file, limit)
+            })
+        })?;
+        let Some(file) = carried.last() else { return Err(no_session()) };
+        self.stage(Stage::Unpack, |life, attempts| life.unpack(session, attempts, file))
+    }
+
     fn unpack(
         &mut self,
         session: &mut Option<Box<dyn Session>>,
@@ -252,6 +278,17 @@ impl Life<'_> {
         };
         // A failure stays in the stage in which it happened.
         if is_stage { self.stage(Stage::Collect, |life, _| attempt(life)) } else { attempt(self) }
+    }
+}
+
+/// Removes what was carried to a machine on which nothing is run, if it can still be reached. What stays there is no
+/// failure of its own.
+fn tidy(session: Option<&mut (dyn Session + 'static)>, carried: &[String]) {
+    if let Some(session) = session
+        && !carried.is_empty()
+    {
+        let limit = Limit::within(Some(TIDY_TIME), &Cancel::new());
+        let _ = session.exec(&script::remove(carried), &limit, &mut Kept::default());
     }
 }
 

@@ -81,14 +81,14 @@ pub(crate) fn arrived(source: &Source, printed: &[u8]) -> Arrived {
     }
 }
 
-/// Unpacks the file below the root, as the user who is logged in, and removes the file, never what was in it. Then
-/// looks for the programs that the payload needs, where payloads look for them.
+/// Unpacks the file below the root, as the user who is logged in. Then looks for the programs that the payload needs,
+/// where payloads look for them. The file stays, so that the same can be done once more.
 pub(crate) fn unpack(path: &str, root: &str, absolute_paths: bool, tools: &[String]) -> String {
     let flags = if absolute_paths { "-xozPf" } else { "-xozf" };
     let (path, root) = (quote(path), quote(root));
     let mut script = format!(
         "LC_ALL=C; export LC_ALL; command -v tar >/dev/null || {{ echo 'tar: not found' >&2; exit 127; }}; \
-         tar {flags} {path} -C {root}; status=$?; rm -f {path}; [ $status = 0 ] || exit $status"
+         tar {flags} {path} -C {root} || exit"
     );
     let directories = TOOL_DIRECTORIES.join(" ");
     for tool in tools {
@@ -99,6 +99,12 @@ pub(crate) fn unpack(path: &str, root: &str, absolute_paths: bool, tools: &[Stri
         ));
     }
     script
+}
+
+/// Removes files; those that are not there are none of its business.
+pub(crate) fn remove(paths: &[String]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| quote(path)).collect();
+    format!("rm -f {} 2>/dev/null", paths.join(" "))
 }
 
 /// Runs the entry point with these variables and no others: no `PATH`, as the specification has it.

@@ -4,6 +4,7 @@
 //! [`Session`] waits for them on the caller's own thread. Nothing of it is seen outside.
 
 mod config;
+mod connect;
 mod handler;
 mod include;
 mod known;
@@ -14,17 +15,17 @@ mod way;
 use std::borrow::Cow;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client;
 use russh::{Disconnect, Preferred};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
 pub use config::ClientConfig;
+use connect::connect;
 use handler::Handler;
 use session::SshSession;
 pub use way::SshOptions;
@@ -120,35 +121,6 @@ async fn open(way: Arc<Way>, stream: TcpStream) -> Result<client::Handle<Handler
             Err(failure)
         }
     }
-}
-
-/// A connection to the first address that takes one, on which the machine has begun to speak: servers greet first (RFC 4253, 4.2).
-async fn connect(way: &Way) -> Result<TcpStream, Failure> {
-    let found = lookup_host((way.host.as_str(), way.port)).await.map_err(|error| {
-        let message =
-            format!("cannot find the address of {}: {error}; correct the map, or the name service", way.host);
-        Failure::new(FailureKind::NameNotFound, message)
-    })?;
-    let addresses: Vec<SocketAddr> = found.collect();
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Only a matter of speed.
-                let _ = stream.set_nodelay(true);
-                // What is wrong with it is found by who reads it.
-                let _ = stream.readable().await;
-                return Ok(stream);
-            }
-            Err(error) => last = Some(error),
-        }
-    }
-    let why = last.map_or_else(|| "it has no address".into(), |error| error.to_string());
-    let message = format!(
-        "cannot connect to {}: {why}; is the machine up, and an SSH server on that port?",
-        place(way)
-    );
-    Err(Failure::new(FailureKind::Unreachable, message))
 }
 
 fn place(way: &Way) -> String {

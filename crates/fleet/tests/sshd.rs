@@ -1,4 +1,4 @@
-//! Payloads on machines over SSH: real servers, real clients, real trouble.
+//! Payloads on machines over SSH: real servers, real trouble.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "support/lab.rs"]
@@ -12,13 +12,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::{ECHO, Lab, kind, map, message, user};
-use support::{Sshd, free_port, make_key, noise, payload};
-use virtmark_fleet::auth::HostKeyPolicy;
+use lab::{ECHO, Lab, kind, map, message};
+use support::{noise, payload};
 use virtmark_fleet::map::HostMap;
-use virtmark_fleet::ssh::{ClientConfig, SshOptions, SshTransport};
-use virtmark_fleet::{FailureKind, Need, ResultsDir, Stage, Verdict, all_at_once, run, summarize};
-use virtmark_hypervisor::Cancel;
+use virtmark_fleet::{FailureKind, Stage, Verdict, all_at_once, summarize};
 
 #[test]
 fn three_machines_succeed() {
@@ -54,105 +51,6 @@ fn three_machines_succeed() {
     let summaries = summarize(&samples);
     let answer = summaries.iter().find(|summary| summary.metric == "answer").unwrap();
     assert_eq!((answer.machines, answer.mean, answer.spread), (3, 42e6, Some(0.0)));
-}
-
-#[test]
-fn one_that_refuses_the_key_costs_nobody_else() {
-    let lab = Lab::new();
-    let mut servers = lab.servers(2);
-    let other = lab.path().join("other");
-    make_key(&other);
-    servers.push(Sshd::start(lab.path(), "stranger", &other));
-    let file = payload(lab.path(), "echo", ECHO, b"");
-    let mut job = lab.job(&file);
-    job.need = Need::AtLeast(NonZeroUsize::new(2).unwrap());
-    let (runs, results) = lab.run(&map(&servers), &job);
-    assert_eq!(Verdict::of(&runs), Verdict::SomeSucceeded);
-    assert!(runs[0].succeeded && runs[1].succeeded);
-    assert_eq!(kind(&runs[2]), Some(FailureKind::AuthenticationRefused));
-    assert!(message(&runs[2]).contains("-A"), "{}", message(&runs[2]));
-    let errors = fs::read_to_string(results.errors_file()).unwrap();
-    assert!(errors.contains("### stranger\nvirtmark: cannot log in"), "{errors}");
-}
-
-#[test]
-fn all_must_be_ready_or_nothing_is_run() {
-    let lab = Lab::new();
-    let servers = lab.servers(1);
-    let file = payload(lab.path(), "echo", ECHO, b"");
-    let mut job = lab.job(&file);
-    job.ready_time = Some(Duration::from_secs(2));
-    let text = format!("{}127.0.0.1:{} down\n", map(&servers), free_port());
-    let (runs, _) = lab.run(&text, &job);
-    assert_eq!(Verdict::of(&runs), Verdict::NotReady);
-    assert_eq!(kind(&runs[0]), Some(FailureKind::NotRun));
-    assert_eq!(kind(&runs[1]), Some(FailureKind::Unreachable));
-    assert!(message(&runs[1]).starts_with("not ready within 2s"), "{}", message(&runs[1]));
-    assert!(runs[1].stages[0].attempts > 2);
-    assert!(!servers[0].far_root().join("payload.sh").exists());
-}
-
-#[test]
-fn names_that_lead_nowhere_are_told() {
-    let lab = Lab::new();
-    let file = payload(lab.path(), "echo", ECHO, b"");
-    let mut job = lab.job(&file);
-    job.ready_time = Some(Duration::from_secs(1));
-    let (runs, _) = lab.run("no-such-host.invalid lost\n192.0.2.1 nowhere\n", &job);
-    assert_eq!(kind(&runs[0]), Some(FailureKind::NameNotFound), "{}", message(&runs[0]));
-    assert_eq!(kind(&runs[1]), Some(FailureKind::Unreachable), "{}", message(&runs[1]));
-    assert_eq!(Verdict::of(&runs), Verdict::NotReady);
-}
-
-#[test]
-fn a_changed_host_key_is_refused_and_a_stranger_by_strict() {
-    let mut lab = Lab::new();
-    let file = payload(lab.path(), "echo", ECHO, b"");
-    let job = lab.job(&file);
-    let mut server = Sshd::start(lab.path(), "vm-0", &lab.key);
-    lab.policy = HostKeyPolicy::Strict;
-    let (runs, _) = lab.run(&server.line(), &job);
-    assert_eq!(kind(&runs[0]), Some(FailureKind::HostKeyUnknown), "{}", message(&runs[0]));
-    assert!(!lab.known_hosts().exists());
-
-    lab.policy = HostKeyPolicy::AcceptNew;
-    assert!(lab.run(&server.line(), &job).0[0].succeeded);
-    let on_file = fs::read_to_string(lab.known_hosts()).unwrap();
-    assert!(on_file.contains(&format!("[127.0.0.1]:{} ssh-ed25519 ", server.port)), "{on_file}");
-    lab.policy = HostKeyPolicy::Strict;
-    assert!(lab.run(&server.line(), &job).0[0].succeeded);
-
-    // The same address, another machine.
-    server.kill();
-    let impostor = Sshd::start_on(lab.path(), "vm-0", &lab.key, server.port);
-    for policy in [HostKeyPolicy::AcceptNew, HostKeyPolicy::Strict] {
-        lab.policy = policy;
-        let (runs, _) = lab.run(&impostor.line(), &job);
-        assert_eq!(kind(&runs[0]), Some(FailureKind::HostKeyChanged), "{}", message(&runs[0]));
-        assert!(message(&runs[0]).contains("ssh-keygen -R"), "{}", message(&runs[0]));
-    }
-    assert_eq!(fs::read_to_string(lab.known_hosts()).unwrap(), on_file);
-}
-
-/// A line that forbids a key is stronger than one that has it on file.
-#[test]
-fn a_revoked_host_key_is_refused_though_it_is_on_file() {
-    let mut lab = Lab::new();
-    let file = payload(lab.path(), "echo", ECHO, b"");
-    let job = lab.job(&file);
-    let server = Sshd::start(lab.path(), "vm-0", &lab.key);
-    assert!(lab.run(&server.line(), &job).0[0].succeeded);
-    let on_file = fs::read_to_string(lab.known_hosts()).unwrap();
-    let key = on_file.split_ascii_whitespace().skip(1).collect::<Vec<_>>().join(" ");
-    fs::write(lab.known_hosts(), format!("{on_file}@revoked * {key}\n")).unwrap();
-    for policy in [HostKeyPolicy::AcceptNew, HostKeyPolicy::Strict] {
-        lab.policy = policy;
-        let (runs, _) = lab.run(&server.line(), &job);
-        assert_eq!(kind(&runs[0]), Some(FailureKind::HostKeyChanged), "{}", message(&runs[0]));
-        assert!(message(&runs[0]).contains("was revoked"), "{}", message(&runs[0]));
-    }
-    lab.policy = HostKeyPolicy::Ignore;
-    assert!(lab.run(&server.line(), &job).0[0].succeeded);
 }
 
 /// Kills a machine when its payload has begun to print.
@@ -368,48 +266,6 @@ fn one_after_the_other_is_one_after_the_other() {
     assert_eq!(all_at_once(&everything).get(), 3);
 }
 
-/// The agent of OpenSSH holds the key; no file of a key is given.
-#[test]
-fn the_agent_lets_in() {
-    let lab = Lab::new();
-    let servers = lab.servers(1);
-    let socket = lab.path().join("agent");
-    let mut agent = Command::new("ssh-agent")
-        .arg("-D")
-        .arg("-a")
-        .arg(&socket)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
-    while !socket.exists() && Instant::now() < until {
-        thread::sleep(Duration::from_millis(10));
-    }
-    let added =
-        Command::new("ssh-add").arg("-q").arg(&lab.key).env("SSH_AUTH_SOCK", &socket).status().unwrap();
-    assert!(added.success());
-    let text = format!("Host vm-*\n User {}\n UserKnownHostsFile {}\n", user(), lab.known_hosts().display());
-    let transport = SshTransport::new(SshOptions {
-        auth: None,
-        config: ClientConfig::parse(&text, lab.path()),
-        home: lab.path().into(),
-        user: None,
-        local_user: "nobody-here".into(),
-        agent_socket: Some(socket),
-        host_keys: None,
-        known_hosts: None,
-    })
-    .unwrap();
-    let file = payload(lab.path(), "echo", ECHO, b"");
-    let job = lab.job(&file);
-    let machines = HostMap::from_bytes(map(&servers).as_bytes(), "map").unwrap();
-    let results = ResultsDir::create(&lab.path().join("results"), "x").unwrap();
-    let runs = run(&machines, &job, &transport, &results, &(), &Cancel::new());
-    agent.kill().unwrap();
-    agent.wait().unwrap();
-    assert!(runs[0].succeeded, "{}", message(&runs[0]));
-}
-
 /// What the specification allows and discourages: a file outside of the root is written where its path says.
 #[test]
 fn absolute_paths_are_written_where_they_say() {
@@ -433,58 +289,4 @@ fn absolute_paths_are_written_where_they_say() {
     let (runs, _) = lab.run(&map(&servers), &job);
     assert!(runs[0].succeeded, "{}", message(&runs[0]));
     assert_eq!(fs::read_to_string(&outside).unwrap(), "x");
-}
-
-/// Something that takes connections and says nothing, as a forwarded port does before its machine has started.
-#[test]
-fn a_silent_port_is_tried_again_until_there_is_somebody() {
-    let lab = Lab::new();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let file = payload(lab.path(), "echo", ECHO, b"");
-    let job = lab.job(&file);
-    let (runs, _server) = thread::scope(|scope| {
-        let starting = scope.spawn(|| {
-            let silent = listener.accept().unwrap();
-            // The port is free as soon as nobody listens; what was taken stays open and silent.
-            drop(listener);
-            (Sshd::start_on(lab.path(), "vm-0", &lab.key, port), silent)
-        });
-        let (runs, _) = lab.run(&format!("127.0.0.1:{port} vm-0\n"), &job);
-        (runs, starting.join().unwrap())
-    });
-    assert!(runs[0].succeeded, "{}", message(&runs[0]));
-    let ready = runs[0].stage(Stage::Ready).unwrap();
-    assert!(ready.attempts > 1 && ready.duration_ns < 12_000_000_000, "{ready:?}");
-}
-
-/// A machine that is busy: it greets at once, and is slow in all that follows.
-#[test]
-fn a_slow_login_is_waited_for() {
-    let lab = Lab::new();
-    let servers = lab.servers(1);
-    let far = servers[0].port;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    // Longer than a silent machine is given at first.
-    thread::spawn(move || {
-        for near in listener.incoming().map(Result::unwrap) {
-            let far = std::net::TcpStream::connect(("127.0.0.1", far)).unwrap();
-            let (from, to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-            thread::spawn(move || pass_on(far, near, Duration::ZERO));
-            thread::spawn(move || pass_on(from, to, Duration::from_secs(4)));
-        }
-    });
-    let file = payload(lab.path(), "echo", ECHO, b"");
-    let (runs, _) = lab.run(&format!("127.0.0.1:{port} vm-0\n"), &lab.job(&file));
-    assert!(runs[0].succeeded, "{}", message(&runs[0]));
-    let ready = runs[0].stage(Stage::Ready).unwrap();
-    assert!(ready.attempts == 1 && ready.duration_ns > 4_000_000_000, "{ready:?}");
-}
-
-fn pass_on(mut from: std::net::TcpStream, mut to: std::net::TcpStream, first: Duration) {
-    thread::sleep(first);
-    // The end of either side is the end.
-    let _ = std::io::copy(&mut from, &mut to);
-    let _ = to.shutdown(std::net::Shutdown::Both);
 }

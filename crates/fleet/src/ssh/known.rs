@@ -77,7 +77,8 @@ pub(super) fn check(way: &Way, on_file: &[OnFile], shown: &PublicKeyOrCertificat
     if on_file.iter().any(|found| found.key.key_data() == key.key_data()) {
         return Ok(());
     }
-    if let Some(found) = on_file.first() {
+    // A machine has a key of each kind: one of another kind is no other key.
+    if let Some(found) = on_file.iter().find(|found| found.key.algorithm() == key.algorithm()) {
         let file = found.file.display();
         let message = format!(
             "the host key has changed: {place} now shows {fingerprint}, {file}:{} has another; somebody may be in \
@@ -89,9 +90,14 @@ pub(super) fn check(way: &Way, on_file: &[OnFile], shown: &PublicKeyOrCertificat
     match (way.policy, way.known_hosts.first()) {
         (HostKeyPolicy::AcceptNew, Some(file)) => learn(way, key, file),
         _ => {
+            let kind = key.algorithm();
+            let others = on_file.first().map_or_else(String::new, |found| {
+                let (other, file) = (found.key.algorithm(), found.file.display());
+                format!(" ({file}:{} has an {other} key)", found.line)
+            });
             let message = format!(
-                "the host key {fingerprint} of {place} is not on file; add it with `ssh-keyscan`, or accept strangers \
-                 with --host-keys accept-new"
+                "no {kind} host key of {place} is on file{others}; it shows {fingerprint}: add that with \
+                 `ssh-keyscan`, or accept strangers and new kinds of keys with --host-keys accept-new"
             );
             Err(Failure::new(FailureKind::HostKeyUnknown, message))
         }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client;
-use russh::{Disconnect, Preferred};
+use russh::{AlgorithmKind, Disconnect, Preferred};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
@@ -106,6 +106,14 @@ async fn open(way: Arc<Way>, stream: TcpStream) -> Result<client::Handle<Handler
     let connected = client::connect_stream(Arc::new(config), stream, handler).await;
     let mut handle = connected.map_err(|error| {
         verdict.take().unwrap_or_else(|| match &error {
+            russh::Error::NoCommonAlgo { kind: AlgorithmKind::Key, .. } => {
+                let message = format!(
+                    "{} has no Ed25519 or ECDSA host key, and its others cannot be checked here: `ssh-keygen -A` \
+                     on the machine makes those that are missing",
+                    place(&way)
+                );
+                Failure::new(FailureKind::HostKeyUnknown, message)
+            }
             russh::Error::NoCommonAlgo { kind, .. } => {
                 let message = format!("{} and virtmark have no {kind:?} algorithm in common", place(&way));
                 Failure::new(FailureKind::Other, message)

@@ -31,16 +31,25 @@ impl Sshd {
 
     /// One on this port.
     pub(crate) fn start_on(parent: &Path, name: &str, key: &Path, port: u16) -> Self {
+        Self::start_with(parent, name, key, port, &["ed25519"])
+    }
+
+    /// One on this port with new host keys of these kinds, as `ssh-keygen -t` names them.
+    pub(crate) fn start_with(parent: &Path, name: &str, key: &Path, port: u16, kinds: &[&str]) -> Self {
         assert!(
             Path::new(SSHD).exists(),
             "{SSHD} is not here: run `CI=1 guest/setup.sh`, which installs openssh-server"
         );
         let directory = parent.join(name);
         fs::create_dir_all(directory.join("fs")).unwrap();
-        let host_key = directory.join("host_key");
-        let _ = fs::remove_file(&host_key);
-        let _ = fs::remove_file(host_key.with_extension("pub"));
-        make_key(&host_key);
+        let host_key = |kind: &&str| {
+            let file = Self::host_key(&directory, kind);
+            let _ = fs::remove_file(&file);
+            let _ = fs::remove_file(file.with_extension("pub"));
+            make_key_of(kind, &file);
+            format!("HostKey {}\n", file.display())
+        };
+        let host_keys: String = kinds.iter().map(host_key).collect();
         let authorised = directory.join("authorized_keys");
         fs::copy(key.with_extension("pub"), &authorised).unwrap();
         // A machine has its own file system: here, its own place for the root.
@@ -57,9 +66,8 @@ impl Sshd {
         fs::create_dir_all(&home).unwrap();
         let config = directory.join("config");
         let text = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
+            "Port {port}\nListenAddress 127.0.0.1\n{host_keys}AuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
              StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nForceCommand {}\nSetEnv HOME={}\n",
-            host_key.display(),
             authorised.display(),
             wrapper.display(),
             home.display()
@@ -83,6 +91,16 @@ impl Sshd {
             assert!(Instant::now() < until, "{SSHD} does not listen: {log}");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// The line of known_hosts with its host key of this kind.
+    pub(crate) fn known_as(&self, kind: &str) -> String {
+        let key = fs::read_to_string(Self::host_key(&self.directory, kind).with_extension("pub")).unwrap();
+        format!("[127.0.0.1]:{} {key}", self.port)
+    }
+
+    fn host_key(directory: &Path, kind: &str) -> PathBuf {
+        directory.join(format!("host_key_{kind}"))
     }
 
     /// The line of the map.
@@ -138,8 +156,12 @@ pub(crate) fn free_port() -> u16 {
 
 /// A key pair without a passphrase.
 pub(crate) fn make_key(path: &Path) {
+    make_key_of("ed25519", path);
+}
+
+fn make_key_of(kind: &str, path: &Path) {
     let mut command = Command::new("ssh-keygen");
-    let made = command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
+    let made = command.args(["-q", "-t", kind, "-N", "", "-f"]).arg(path).status().unwrap();
     assert!(made.success());
 }
 

@@ -126,14 +126,19 @@ fn what_cannot_be_used_is_told_with_its_line_and_to_automation_as_json() {
     let bench = Bench::new("exit 0");
     bench.file("nmae = \"x\"", &["first"]);
     for more in [&["check"][..], &[]] {
-        bench.kvbench(more).assert().code(2).stdout("").stderr(contains("line 1: unknown field `nmae`"));
+        bench
+            .kvbench(more)
+            .assert()
+            .code(2)
+            .stdout("")
+            .stderr(contains("bench.toml:1:1: unknown field `nmae`"));
     }
     let told = read(&bench.kvbench(&["--ansible"]).assert().code(2).stderr(""));
     assert_eq!(
         (&told["failed"], &told["changed"], &told["exit_code"]),
         (&json!(true), &json!(false), &json!(2))
     );
-    assert!(told["msg"].as_str().unwrap().contains("line 1"));
+    assert!(told["msg"].as_str().unwrap().contains("bench.toml:1:"));
 
     // A payload that lint refuses, one that is not there, and a way in that there is none.
     bench.file("", &["first"]);

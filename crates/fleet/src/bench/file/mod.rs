@@ -1,6 +1,8 @@
 //! The file of a bench; `docs/kvbench.md` describes it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod check;
+
+use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,12 +12,9 @@ use std::{fs, io};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Spanned;
 use virtmark_payload::DEFAULT_ROOT;
-use virtmark_payload::is_parameter_name;
 
 use crate::Need;
 
-/// More machines than this are a slip of the finger.
-const MOST_MACHINES: u16 = 1000;
 /// The longest time that may be given, in seconds: a week.
 const LONGEST_S: f64 = 7.0 * 24.0 * 3600.0;
 
@@ -226,12 +225,14 @@ fn transfer() -> Seconds {
 #[derive(Debug, thiserror::Error)]
 pub enum BenchFileError {
     /// It makes no sense.
-    #[error("{}: line {line}: {problem}", path.display())]
+    #[error("{}:{line}:{column}: {problem}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
         /// Where in it, from 1.
         line: usize,
+        /// The character in the line, from 1.
+        column: usize,
         /// What is wrong, and what is expected.
         problem: String,
     },
@@ -245,9 +246,6 @@ pub enum BenchFileError {
     },
 }
 
-/// What is wrong, and where.
-type Wrong = (Range<usize>, String);
-
 impl BenchFile {
     /// Reads a file.
     pub fn from_file(path: &Path) -> Result<Self, BenchFileError> {
@@ -258,19 +256,16 @@ impl BenchFile {
     /// Reads the text of a file; the path is for messages. A key that is unknown is an error, and so is everything that
     /// could not be done.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, BenchFileError> {
-        let invalid = |line, problem| BenchFileError::Invalid { path: path.into(), line, problem };
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            let before = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            invalid(before + 1, "this is not UTF-8".into())
-        })?;
-        let line = |place: &Range<usize>| {
-            1 + text.bytes().take(place.start.min(text.len())).filter(|byte| *byte == b'\n').count()
+        let invalid = |before: &[u8], problem| {
+            let (line, column) = after(before);
+            BenchFileError::Invalid { path: path.into(), line, column, problem }
         };
-        let file: Self = toml::from_str(text).map_err(|error| {
-            let place = error.span().unwrap_or_default();
-            invalid(line(&place), error.message().replace('\n', ", "))
-        })?;
-        file.check().map_err(|(place, problem)| invalid(line(&place), problem))?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| invalid(&bytes[..error.valid_up_to()], "this is not UTF-8".into()))?;
+        let wrong = |place: Range<usize>, problem| invalid(&bytes[..place.start.min(bytes.len())], problem);
+        let file: Self = toml::from_str(text)
+            .map_err(|error| wrong(error.span().unwrap_or_default(), error.message().replace('\n', ", ")))?;
+        file.check(text).map_err(|(place, problem)| wrong(place, problem))?;
         Ok(file)
     }
 
@@ -292,46 +287,6 @@ impl BenchFile {
     pub fn repetitions(&self, payload: &Payload) -> u32 {
         payload.repetitions.unwrap_or(self.repetitions).get()
     }
-
-    fn check(&self) -> Result<(), Wrong> {
-        let wrong = |place: Range<usize>, problem: &str| Err((place, problem.to_owned()));
-        if let Some(name) = &self.name
-            && !is_name(name.get_ref())
-        {
-            return wrong(
-                name.span(),
-                "`name` is for files: use letters, digits, `.`, `_` and `-`, a letter or digit first, at most 64",
-            );
-        }
-        let machines = &self.machines;
-        let count = usize::from(machines.count.get());
-        if self.ready().count(count) > count {
-            return wrong(
-                self.ready.span(),
-                &format!("`ready` is more than the {count} machines that there are"),
-            );
-        }
-        if machines.count.get() > MOST_MACHINES {
-            return wrong(0..0, &format!("`count` of [machines] is more than {MOST_MACHINES}"));
-        }
-        let is_hostname = is_name(&machines.name) && !machines.name.contains(['.', '_']);
-        if !is_hostname || machines.name.len() > 40 {
-            return wrong(
-                0..0,
-                "`name` of [machines] begins their hostnames: use letters, digits and `-`, at most 40",
-            );
-        }
-        if machines.hypervisor == HypervisorName::Native && (self.via == Via::Ssh || count > 1) {
-            return wrong(
-                0..0,
-                "the hypervisor native is this host alone, by its agent: `via = \"agent\"` and `count = 1`",
-            );
-        }
-        if self.payloads.is_empty() {
-            return wrong(0..0, "there is no payload; write a [[payload]] with its `file`");
-        }
-        self.payloads.iter().try_for_each(Payload::check)
-    }
 }
 
 impl Payload {
@@ -349,37 +304,13 @@ impl Payload {
     pub fn parameters(&self) -> &BTreeMap<String, String> {
         self.parameters.get_ref()
     }
-
-    fn check(&self) -> Result<(), Wrong> {
-        let names: BTreeSet<&String> = self.parameters().keys().collect();
-        if let Some(name) = names.into_iter().find(|name| !is_parameter_name(name)) {
-            let problem =
-                format!("{name:?} is no parameter: use capitals, digits and `_`, and not PATH or BENCH_ROOT");
-            return Err((self.parameters.span(), problem));
-        }
-        if let Some((name, _)) = self.parameters().iter().find(|(_, value)| value.contains('\0')) {
-            return Err((self.parameters.span(), format!("the value of {name} has a zero byte in it")));
-        }
-        let root = self.root();
-        let sound = root.starts_with('/')
-            && !root.contains(char::is_control)
-            && !root.split('/').any(|part| part == "..");
-        if !sound {
-            let problem = "`root` is a place on a machine: give an absolute path without `..`".to_owned();
-            return Err((self.root.span(), problem));
-        }
-        if self.file().as_os_str().is_empty() {
-            return Err((self.file.span(), "`file` is empty; name the archive of a payload".into()));
-        }
-        Ok(())
-    }
 }
 
-/// Whether it can be the name of a file.
-fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+/// Line and column of what comes after these bytes, both from 1, columns in characters.
+fn after(before: &[u8]) -> (usize, usize) {
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
+    (before.iter().filter(|byte| **byte == b'\n').count() + 1, column)
 }
 
 #[cfg(test)]

@@ -85,21 +85,36 @@ fn mistakes_are_told_with_their_line() {
         (format!("via = \"telnet\"\n{PAYLOAD}"), 1, "`agent` or `ssh`"),
         (format!("\nready = 2\n{PAYLOAD}"), 2, "more than the 1 machines"),
         (format!("ready = \"most\"\n{PAYLOAD}"), 1, "\"any\""),
-        (format!("[machines]\nname = \"a_b\"\n{PAYLOAD}"), 1, "hostnames"),
+        (format!("[machines]\nname = \"a_b\"\n{PAYLOAD}"), 2, "hostnames"),
+        (format!("{PAYLOAD}[machines]\nvcpus = 1\nname = \"-\"\n"), 5, "hostnames"),
+        (format!("machines = {{ vcpus = 1,\n  name = \"-\" }}\n{PAYLOAD}"), 2, "hostnames"),
         (format!("[machines]\ncount = 0\n{PAYLOAD}"), 2, "nonzero"),
-        (format!("[machines]\ncount = 1001\n{PAYLOAD}"), 1, "more than 1000"),
-        (format!("[machines]\nhypervisor = \"native\"\n{PAYLOAD}"), 1, "by its agent"),
+        (format!("[machines]\n\ncount = 1001\n{PAYLOAD}"), 3, "more than 1000"),
+        (format!("[machines]\nhypervisor = \"native\"\n{PAYLOAD}"), 2, "by its agent"),
+        (
+            format!("via = \"agent\"\n[machines]\nhypervisor = \"native\"\ncount = 2\n{PAYLOAD}"),
+            4,
+            "by its agent",
+        ),
+        ("name = \"x\"\npayload = []".to_owned(), 2, "no payload"),
         ("payload = []".to_owned(), 1, "no payload"),
         ("name = \"x\"".to_owned(), 1, "missing field `payload`"),
         ("[[payload]]\nfile = \"\"".to_owned(), 2, "empty"),
         ("[[payload]]\n".to_owned(), 1, "missing field `file`"),
     ] {
         let told = parse(&text).unwrap_err();
-        let place = format!("bench.toml: line {line}: ");
+        let place = format!("bench.toml:{line}:");
         assert!(told.starts_with(&place) && told.contains(expected), "{text:?}: {told}");
     }
     let error = BenchFile::parse(b"name = \"x\"\n\xff", Path::new("b")).unwrap_err().to_string();
-    assert_eq!(error, "b: line 2: this is not UTF-8");
+    assert_eq!(error, "b:2:1: this is not UTF-8");
+    let told = parse(&format!("[machines]\n  count = 1001\n{PAYLOAD}")).unwrap_err();
+    assert_eq!(told, "bench.toml:2:3: `count` of [machines] is more than 1000");
+    // The letter before it takes two bytes and one column.
+    let told = parse(&format!("[machines]\nmachine = {{ \"ü\" = 1, count = 0 }}\n{PAYLOAD}")).unwrap_err();
+    assert!(told.starts_with("bench.toml:2:1: unknown field `machine`"), "{told}");
+    let told = parse("name = \"ü\" x").unwrap_err();
+    assert!(told.starts_with("bench.toml:1:12: "), "{told}");
     assert!(matches!(BenchFile::from_file(Path::new("/none")), Err(BenchFileError::Read { .. })));
 }
 

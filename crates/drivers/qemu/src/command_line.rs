@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use virtmark_hypervisor::link::PORT_NAME;
 use virtmark_hypervisor::{BootImage, MachineSpec};
-use virtmark_model::Accelerator;
+use virtmark_model::{Accelerator, Topology};
 
 use crate::boot::BootPlan;
 use crate::disks::{Format, ROOT, lower_node};
 use crate::network::Nic;
-use crate::tuning::Remedy;
+use crate::tuning::{Aio, LARGE_QUEUE_SIZE, Tuning};
 
 /// Where guest memory lives.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,13 @@ pub(crate) struct DiskFile {
 }
 
 impl DiskFile {
-    fn arguments(self, arguments: &mut Arguments, (node, options): (&str, &str), below: Option<&str>) {
+    fn arguments(
+        self,
+        arguments: &mut Arguments,
+        (node, options): (&str, &str),
+        below: Option<&str>,
+        direct: Option<Aio>,
+    ) {
         // No lock: a frozen overlay would keep that of a writer, although nothing is written to it any more, and who may
         // write which file is decided here.
         // A set of one descriptor, with the same number, which no other set has, and the name of its node.
@@ -62,8 +68,14 @@ impl DiskFile {
             (Format::Raw, _) | (_, None) => String::new(),
             (Format::Qcow2, Some(below)) => format!(",backing={below}"),
         };
+        // Of the format and of the file: what lies below by name does not take it over.
+        let (cache, file_cache) = match direct {
+            None => ("", String::new()),
+            Some(aio) => (",cache.direct=on", format!(",file.cache.direct=on,file.aio={}", aio.as_str())),
+        };
         let blockdev = format!(
-            "driver={},node-name={node},{options}{backing},file.driver=file,file.locking=off,file.filename=/dev/fdset/{fd}",
+            "driver={},node-name={node},{options}{cache}{backing},file.driver=file,file.locking=off{file_cache},\
+             file.filename=/dev/fdset/{fd}",
             format.as_str()
         );
         arguments.option("-blockdev", blockdev);
@@ -82,10 +94,10 @@ pub(crate) struct CommandLine<'a> {
     /// The network interfaces of the specification.
     pub(crate) nics: &'a [Nic],
     pub(crate) plan: &'a BootPlan,
-    /// What the machine has beyond the usual.
-    pub(crate) remedy: Option<Remedy>,
     pub(crate) sockets: Sockets,
     pub(crate) spec: &'a MachineSpec,
+    /// What the machine has beyond the usual.
+    pub(crate) tuning: &'a Tuning,
 }
 
 impl CommandLine<'_> {
@@ -97,7 +109,16 @@ impl CommandLine<'_> {
         arguments.option("-name", format!("{},debug-threads=on", escaped(&self.spec.name)));
         arguments.option("-accel", self.accelerator.to_string());
         arguments.option("-cpu", self.plan.cpu);
-        arguments.option("-smp", self.spec.vcpus.to_string());
+        let vcpus = self.spec.vcpus;
+        arguments.option(
+            "-smp",
+            match self.tuning.topology {
+                None => vcpus.to_string(),
+                Some(Topology { sockets, cores, threads }) => {
+                    format!("{vcpus},sockets={sockets},cores={cores},threads={threads}")
+                }
+            },
+        );
         self.memory_arguments(&mut arguments);
         self.boot_arguments(&mut arguments);
         let Sockets { agent, console, qmp } = self.sockets;
@@ -110,7 +131,7 @@ impl CommandLine<'_> {
         arguments.option("-device", format!("virtserialport,bus=serial.0,chardev=agent,name={PORT_NAME}"));
         self.disk_arguments(&mut arguments);
         for (number, nic) in self.nics.iter().enumerate() {
-            arguments.0.extend(nic.arguments(number, self.vectors()));
+            arguments.0.extend(nic.arguments(number, self.vectors(), self.tuning));
         }
         if self.incoming {
             arguments.option("-incoming", "defer");
@@ -123,7 +144,7 @@ impl CommandLine<'_> {
         arguments.option("-machine", format!("{},memory-backend=memory", self.plan.machine));
         arguments.option("-m", format!("{bytes}B"));
         // One name for all kinds: a machine's state is known by it, wherever it goes on.
-        let huge = self.remedy == Some(Remedy::HugePages);
+        let huge = self.tuning.huge_pages;
         let mut object = OsString::from(match self.memory {
             Memory::Anonymous if huge => "memory-backend-memfd",
             Memory::Anonymous => "memory-backend-ram",
@@ -143,28 +164,33 @@ impl CommandLine<'_> {
         arguments.option("-object", object);
     }
 
-    /// The host's page cache is in between, and what the guest flushes is on the host's disk.
+    /// The host's page cache is in between unless told otherwise, and what the guest flushes is on the host's disk.
     fn disk_arguments(&self, arguments: &mut Arguments) {
         let vectors = self.vectors();
-        let thread = if self.remedy == Some(Remedy::IoThread) && !self.disks.is_empty() {
+        let thread = if self.tuning.io_thread && !self.disks.is_empty() {
             arguments.option("-object", "iothread,id=io");
             ",iothread=io"
         } else {
             ""
+        };
+        let direct = self.tuning.direct;
+        let queue = match self.tuning.large_queues {
+            true => format!(",queue-size={LARGE_QUEUE_SIZE}"),
+            false => String::new(),
         };
         for (disk, files) in self.spec.disks.iter().zip(self.disks) {
             let node = node_name(&disk.name);
             let mut below = None;
             for (number, file) in files.layers.iter().enumerate() {
                 let name = lower_node(&node, number);
-                file.arguments(arguments, (&name, "read-only=on"), below.as_deref());
+                file.arguments(arguments, (&name, "read-only=on"), below.as_deref(), direct);
                 below = Some(name);
             }
-            files.top.arguments(arguments, (&node, "discard=unmap"), below.as_deref());
+            files.top.arguments(arguments, (&node, "discard=unmap"), below.as_deref(), direct);
             arguments.option(
                 "-device",
                 format!(
-                    "virtio-blk-pci,id={node},drive={node},serial={},disable-legacy=on{vectors}{thread}",
+                    "virtio-blk-pci,id={node},drive={node},serial={},disable-legacy=on{vectors}{thread}{queue}",
                     disk.name
                 ),
             );
@@ -252,139 +278,4 @@ pub(crate) fn escaped_path(path: &Path) -> OsString {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-    use virtmark_hypervisor::Disk;
-    use virtmark_model::ImageFacts;
-
-    fn line(memory: Memory<'_>, incoming: bool) -> String {
-        line_with(memory, incoming, 2, &[])
-    }
-
-    fn line_with(memory: Memory<'_>, incoming: bool, vcpus: u32, disks: &[Disk]) -> String {
-        line_of(memory, incoming, vcpus, disks, None)
-    }
-
-    fn line_of(
-        memory: Memory<'_>,
-        incoming: bool,
-        vcpus: u32,
-        disks: &[Disk],
-        remedy: Option<Remedy>,
-    ) -> String {
-        let spec = MachineSpec {
-            name: "a,b".into(),
-            vcpus,
-            memory_bytes: 256 << 20,
-            image: None,
-            disks: disks.to_vec(),
-            networks: Vec::new(),
-            kernel_arguments: vec!["workload_duration=15".into()],
-            snapshots: false,
-            confined: false,
-            ready_timeout: Duration::from_secs(1),
-        };
-        let image = BootImage {
-            kernel: "/k".into(),
-            initramfs: "/i".into(),
-            root: None,
-            facts: ImageFacts::default(),
-        };
-        let raw = |fd| DiskFile { fd, format: Format::Raw };
-        let overlay = |fd| DiskFile { fd, format: Format::Qcow2 };
-        let files = |_| match incoming {
-            false => DiskFiles { layers: Vec::new(), top: raw(7) },
-            true => DiskFiles { layers: vec![raw(7), overlay(8)], top: overlay(9) },
-        };
-        let disk_files: Vec<DiskFiles> = disks.iter().map(files).collect();
-        let command_line = CommandLine {
-            accelerator: Accelerator::Tcg,
-            disks: &disk_files,
-            image: &image,
-            incoming,
-            memory,
-            nics: &[],
-            plan: &BootPlan::choose(Accelerator::Tcg, vcpus),
-            remedy,
-            sockets: Sockets { agent: 5, console: 4, qmp: 3 },
-            spec: &spec,
-        };
-        let arguments = command_line.arguments();
-        arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn a_machine_has_what_was_asked_for_and_no_default_devices() {
-        let line = line(Memory::Anonymous, false);
-        assert!(line.starts_with("-nodefaults -no-user-config -no-reboot -S "), "{line}");
-        assert!(line.contains("-name a,,b,debug-threads=on -accel tcg "), "{line}");
-        assert!(line.contains("-smp 2 "), "{line}");
-        assert!(line.contains("-m 268435456B "), "{line}");
-        assert!(line.contains(" workload_duration=15 "), "{line}");
-        assert!(line.contains("-object memory-backend-ram,id=memory,size=268435456B "), "{line}");
-        assert!(!line.contains("-incoming"), "{line}");
-    }
-
-    #[test]
-    fn memory_is_shared_for_snapshots_and_private_over_them() {
-        let shared = line(Memory::Shared(9), false);
-        assert!(shared.contains("share=on,mem-path=/proc/self/fd/9 "), "{shared}");
-        let private = line(Memory::PrivateOver(Path::new("/s,n/memory")), true);
-        assert!(private.contains("share=off,mem-path=/s,,n/memory "), "{private}");
-        assert!(private.ends_with("-incoming defer"), "{private}");
-    }
-
-    #[test]
-    fn a_remedy_changes_what_it_is_for_and_nothing_else() {
-        let disk = [Disk { name: "data".into(), size_bytes: 1 << 20 }];
-        let with = |remedy| line_of(Memory::Anonymous, false, 1, &disk, remedy);
-        let usual = with(None);
-        let huge = with(Some(Remedy::HugePages));
-        let object = "-object memory-backend-memfd,id=memory,size=268435456B,share=off,hugetlb=on ";
-        assert!(huge.contains(object), "{huge}");
-        assert_eq!(huge.replace(object, "-object memory-backend-ram,id=memory,size=268435456B "), usual);
-        let thread = with(Some(Remedy::IoThread));
-        assert!(thread.contains("-object iothread,id=io ") && thread.contains(",iothread=io"), "{thread}");
-        assert_eq!(thread.replace("-object iothread,id=io ", "").replace(",iothread=io", ""), usual);
-    }
-
-    #[test]
-    fn disks_come_with_the_module_that_drives_them() {
-        let disk = Disk { name: "data".into(), size_bytes: 1 << 20 };
-        let line = line_with(Memory::Anonymous, false, 1, std::slice::from_ref(&disk));
-        assert!(line.contains(" virtmark.modules=virtio_blk workload_duration=15 "), "{line}");
-        let blockdev = "driver=raw,node-name=disk-data,discard=unmap,file.driver=file,file.locking=off,file.filename=/dev/fdset/7 ";
-        assert!(line.contains("-add-fd fd=7,set=7,opaque=disk-data ") && line.contains(blockdev), "{line}");
-        assert!(line.contains("serial=data,disable-legacy=on,vectors=0"), "{line}");
-        let line = line_with(Memory::Anonymous, false, 2, &[disk]);
-        assert!(!line.contains("vectors="), "{line}");
-        assert!(!line_with(Memory::Anonymous, false, 1, &[]).contains("virtmark.modules"));
-    }
-
-    #[test]
-    fn a_disk_of_the_root_becomes_the_root() {
-        let disk = Disk { name: ROOT.into(), size_bytes: 1 << 20 };
-        let line = line_with(Memory::Anonymous, false, 1, &[disk]);
-        assert!(
-            line.contains(
-                " virtmark.modules=virtio_blk virtmark.root=root,rw hostname=a,b workload_duration=15"
-            ),
-            "{line}"
-        );
-    }
-
-    #[test]
-    fn layers_lie_below_what_is_written_to() {
-        let disk = Disk { name: "data".into(), size_bytes: 1 << 20 };
-        let line = line_with(Memory::Anonymous, true, 1, &[disk]);
-        let parts = [
-            "driver=raw,node-name=disk-data.l0,read-only=on,file.driver=file,file.locking=off,file.filename=/dev/fdset/7 ",
-            "driver=qcow2,node-name=disk-data.l1,read-only=on,backing=disk-data.l0,file.driver=file,",
-            "driver=qcow2,node-name=disk-data,discard=unmap,backing=disk-data.l1,file.driver=file,",
-            "drive=disk-data,serial=data,",
-        ];
-        let found: Vec<_> = parts.iter().map(|part| line.find(part)).collect();
-        assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?} in {line}");
-    }
-}
+mod tests;

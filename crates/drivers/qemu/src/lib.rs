@@ -35,7 +35,7 @@ use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{
     BootImage, Capabilities, Capability, Error, Hypervisor, Machine, MachineSpec, Result, Snapshot,
 };
-use virtmark_model::{Accelerator, HypervisorFacts, Timeline};
+use virtmark_model::{Accelerator, HypervisorFacts, MachineFacts, Timeline};
 
 pub use confinement::{ConfinementFacts, Measure};
 pub use discover::Program;
@@ -45,6 +45,7 @@ pub use tuning::{Remedy, UnknownRemedy};
 use crate::boot::BootPlan;
 use crate::machine::QemuMachine;
 use crate::probe::KvmState;
+use crate::tuning::Tuning;
 use crate::vm::Platform;
 
 /// Which accelerator to use.
@@ -112,19 +113,19 @@ impl Qemu {
                 }
             }
         };
+        let vcpus = options.vcpus.max(1);
+        let plan = BootPlan::choose(accelerator, vcpus).of_image(Some(image));
+        let unshared = virtmark_host::network::refuses_segments();
         let facts = HypervisorFacts {
             name: "qemu".into(),
             version: program.version.clone(),
             accelerator: Some(accelerator),
             accelerator_reason: Some(reason),
-            configuration: Some(
-                BootPlan::choose(accelerator, options.vcpus.max(1)).of_image(Some(image)).summary(),
-            ),
-            machine: None,
+            configuration: Some(plan.summary()),
+            machine: Some(Tuning::default().facts(accelerator, plan.cpu, vcpus, unshared.is_none())),
             nested_in_emulation: accelerator == Accelerator::Kvm
                 && virtmark_host::facts::host_facts().is_emulated(),
         };
-        let unshared = virtmark_host::network::refuses_segments();
         let capabilities =
             Capabilities::all_except(unshared.map(|reason| (Capability::SharedNetwork, reason)));
         let memory_limit_bytes = memory_limit_bytes();
@@ -140,7 +141,9 @@ impl Qemu {
         let mut platform =
             Platform::new(*accelerator, *memory_limit_bytes, program.clone(), Arc::clone(run_dir));
         platform.hosting = Some(hosting);
-        self.facts.configuration = Some(platform.plan(vcpus, None).summary());
+        let plan = platform.plan(vcpus, None);
+        self.facts.configuration = Some(plan.summary());
+        self.facts.machine = Some(self.machine_facts(&platform, &plan, vcpus));
         self.platform = Arc::new(platform);
         self
     }
@@ -151,17 +154,21 @@ impl Qemu {
     /// # Errors
     /// That reason.
     pub fn with_remedy(&self, remedy: Remedy, spec: &MachineSpec) -> std::result::Result<Self, String> {
+        let tuning = remedy.tuning(&self.platform, spec)?;
         let Platform { accelerator, memory_limit_bytes, program, run_dir, .. } = &*self.platform;
-        if let Some(reason) = remedy.why_not(*accelerator, spec) {
-            return Err(reason);
-        }
         let mut platform =
             Platform::new(*accelerator, *memory_limit_bytes, program.clone(), Arc::clone(run_dir));
-        platform.remedy = Some(remedy);
-        let mut facts = self.facts.clone();
-        let plan = platform.plan(spec.vcpus, spec.image.as_ref()).summary();
-        facts.configuration = Some(format!("{plan}, with {remedy}"));
+        platform.tuning = tuning;
+        let plan = platform.plan(spec.vcpus, spec.image.as_ref());
+        let configuration = Some(format!("{}, with {remedy}", plan.summary()));
+        let machine = Some(self.machine_facts(&platform, &plan, spec.vcpus));
+        let facts = HypervisorFacts { configuration, machine, ..self.facts.clone() };
         Ok(Self { capabilities: self.capabilities.clone(), facts, platform: Arc::new(platform) })
+    }
+
+    fn machine_facts(&self, platform: &Platform, plan: &BootPlan, vcpus: u32) -> MachineFacts {
+        let has_taps = self.capabilities.has(Capability::SharedNetwork);
+        platform.tuning.facts(platform.accelerator, plan.cpu, vcpus, has_taps)
     }
 
     /// How machines that are `confined` are locked in on this host. The first call finds out, and executes QEMU once.

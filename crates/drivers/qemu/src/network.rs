@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::RawFd;
@@ -15,6 +16,8 @@ use virtmark_host::process::Spawn;
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{Error, Interface, Mac, MachineSpec, Network, Reach, Result};
 
+use crate::tuning::{LARGE_QUEUE_SIZE, Tuning};
+
 /// Interfaces of a machine at most: their user-mode networks are told apart by a part of their addresses.
 const MOST: usize = 8;
 
@@ -22,6 +25,9 @@ const MOST: usize = 8;
 /// on shared ones, which go on with parts of their address there.
 const MAC_PREFIX: [u8; 3] = [0x52, 0x54, 0];
 const SHARED_MAC_PREFIX: [u8; 3] = [0x52, 0x54, 0x80];
+
+/// The kernel's part of a network interface.
+const VHOST: &str = "/dev/vhost-net";
 
 /// Last parts of addresses on a user-mode network: QEMU's own for the host, and its usual one for the guest.
 const USER_GATEWAY: u8 = 2;
@@ -53,8 +59,17 @@ pub(crate) struct Nic {
 
 #[derive(Debug)]
 enum Backend {
-    Tap { fd: RawFd, lease: Lease },
+    Tap { queues: TapQueues, lease: Lease },
     User { forwards: Vec<u16>, restricted: bool },
+}
+
+/// What a VMM inherits of a tap.
+#[derive(Debug)]
+struct TapQueues {
+    /// The device, once for each queue.
+    fds: Vec<RawFd>,
+    /// The kernel's part, as many times; none where QEMU moves the packets.
+    vhost: Vec<RawFd>,
 }
 
 /// An address on a segment, given back when dropped.
@@ -82,6 +97,7 @@ pub(crate) fn prepare(
     segments: &Segments,
     run_dir: &RunDir,
     spec: &MachineSpec,
+    tuning: &Tuning,
     spawn: &mut Spawn,
 ) -> Result<Vec<Nic>> {
     let failed = |source: io::Error| Error::io(format!("connect {} to its networks", spec.name))(source);
@@ -92,9 +108,17 @@ pub(crate) fn prepare(
     let nics = (0..).zip(&spec.networks).map(|(number, network)| match network {
         Network::Shared { segment } => {
             let segment = segments.get(segment, run_dir)?;
-            let tap = segment.tap()?;
+            let tap = segment.tap(tuning.network_queues.unwrap_or(1))?;
             let lease = Lease { segment, address: tap.address };
-            Ok(Nic::shared(tap.address, spawn.pass_fd(tap.fd), lease))
+            let mut queues = TapQueues { fds: Vec::new(), vhost: Vec::new() };
+            for fd in tap.fds {
+                queues.fds.push(spawn.pass_fd(fd));
+                if tuning.vhost {
+                    let vhost = File::options().read(true).write(true).open(VHOST)?;
+                    queues.vhost.push(spawn.pass_fd(vhost.into()));
+                }
+            }
+            Ok(Nic::shared(tap.address, queues, lease))
         }
         Network::User { forwards, restricted } => {
             let mut forwards = forwards.clone();
@@ -107,7 +131,7 @@ pub(crate) fn prepare(
 }
 
 impl Nic {
-    fn shared(address: Ipv4Addr, fd: RawFd, lease: Lease) -> Self {
+    fn shared(address: Ipv4Addr, queues: TapQueues, lease: Lease) -> Self {
         let [_, b, c, d] = address.octets();
         let interface = Interface {
             mac: Mac([SHARED_MAC_PREFIX[0], SHARED_MAC_PREFIX[1], SHARED_MAC_PREFIX[2], b, c, d]),
@@ -117,7 +141,7 @@ impl Nic {
             gateway: None,
             reach: Reach::Direct,
         };
-        Self { interface, backend: Backend::Tap { fd, lease } }
+        Self { interface, backend: Backend::Tap { queues, lease } }
     }
 
     /// The same for every machine with such an interface: one that goes on from a snapshot has what it had.
@@ -134,11 +158,18 @@ impl Nic {
         Self { interface, backend: Backend::User { forwards, restricted } }
     }
 
-    /// What QEMU is told of interface `number`. `vectors` goes to the device.
-    pub(crate) fn arguments(&self, number: usize, vectors: &str) -> [OsString; 4] {
+    /// What QEMU is told of interface `number`. `vectors` goes to a device with one pair of queues.
+    pub(crate) fn arguments(&self, number: usize, vectors: &str, tuning: &Tuning) -> [OsString; 4] {
         let address = self.interface.address;
+        let mut vectors = vectors.to_owned();
         let netdev = match &self.backend {
-            Backend::Tap { fd, .. } => format!("tap,id=net{number},fd={fd}"),
+            Backend::Tap { queues, .. } => {
+                if let pairs @ 2.. = queues.fds.len() {
+                    // Two for each pair, one for changes of the configuration, one for the control queue.
+                    vectors = format!(",mq=on,vectors={}", 2 * pairs + 2);
+                }
+                format!("tap,id=net{number},{}", queues.arguments())
+            }
             Backend::User { forwards, restricted } => {
                 let [a, b, c, _] = address.octets();
                 let restrict = if *restricted { "on" } else { "off" };
@@ -149,9 +180,14 @@ impl Nic {
                 format!("user,id=net{number},ipv6=off,restrict={restrict},net={a}.{b}.{c}.0/24{forwards}")
             }
         };
+        // What it sends goes through a shorter queue in any case, which QEMU makes no longer without a back end outside.
+        let size = match tuning.large_queues {
+            true => format!(",rx_queue_size={LARGE_QUEUE_SIZE}"),
+            false => String::new(),
+        };
         // Without a boot program of its own: nothing is booted from it.
         let device = format!(
-            "virtio-net-pci,id=nic{number},netdev=net{number},mac={},romfile=,disable-legacy=on{vectors}",
+            "virtio-net-pci,id=nic{number},netdev=net{number},mac={},romfile=,disable-legacy=on{vectors}{size}",
             self.interface.mac
         );
         ["-netdev".into(), netdev.into(), "-device".into(), device.into()]
@@ -162,6 +198,23 @@ impl Nic {
         let Interface { mac, address, prefix_bits, gateway, .. } = &self.interface;
         let gateway = gateway.map(|gateway| format!(",{gateway}")).unwrap_or_default();
         format!("virtmark.net={mac},{address}/{prefix_bits}{gateway}")
+    }
+}
+
+impl TapQueues {
+    fn arguments(&self) -> String {
+        let option = |name: &str, fds: &[RawFd]| match fds {
+            [fd] => format!("{name}fd={fd}"),
+            fds => {
+                let fds: Vec<String> = fds.iter().map(RawFd::to_string).collect();
+                format!("{name}fds={}", fds.join(":"))
+            }
+        };
+        let device = option("", &self.fds);
+        match &self.vhost[..] {
+            [] => device,
+            vhost => format!("{device},vhost=on,{}", option("vhost", vhost)),
+        }
     }
 }
 
@@ -224,9 +277,35 @@ mod tests {
     }
 
     #[test]
+    fn taps_have_a_descriptor_for_each_queue_and_as_many_of_the_kernels() {
+        let queues = |fds: &[RawFd], vhost: &[RawFd]| {
+            TapQueues { fds: fds.to_vec(), vhost: vhost.to_vec() }.arguments()
+        };
+        assert_eq!(queues(&[5], &[]), "fd=5");
+        assert_eq!(queues(&[5, 6], &[]), "fds=5:6");
+        assert_eq!(queues(&[5], &[7]), "fd=5,vhost=on,vhostfd=7");
+        assert_eq!(queues(&[5, 6], &[7, 8]), "fds=5:6,vhost=on,vhostfds=7:8");
+    }
+
+    #[test]
+    fn long_queues_are_those_in_which_an_interface_receives() {
+        let nic = Nic::user(0, vec![], true);
+        let device = |tuning: &Tuning| nic.arguments(0, "", tuning)[3].clone().into_string().unwrap();
+        let usual = device(&Tuning::default());
+        let large = device(&Tuning { large_queues: true, ..Tuning::default() });
+        assert_eq!(large, format!("{usual},rx_queue_size=1024"));
+        // A network of its own has one queue, and is none of the kernel's.
+        let taps_only = Tuning { network_queues: Some(2), vhost: true, ..Tuning::default() };
+        assert_eq!(device(&taps_only), usual);
+    }
+
+    #[test]
     fn qemu_and_the_guest_are_told_the_same_addresses() {
         let nic = Nic::user(1, vec![22, 80], true);
-        let words = nic.arguments(1, ",vectors=0").map(|word| word.into_string().unwrap()).join(" ");
+        let words = nic
+            .arguments(1, ",vectors=0", &Tuning::default())
+            .map(|word| word.into_string().unwrap())
+            .join(" ");
         assert_eq!(
             words,
             "-netdev user,id=net1,ipv6=off,restrict=on,net=10.0.3.0/24,hostfwd=tcp:127.0.0.1:0-10.0.3.15:22,\

@@ -1,54 +1,127 @@
 //! Settings that are known to make some machines faster, and are off unless somebody asks: each can be tried against
 //! machines as they are.
 
+mod available;
+mod cpus;
+mod direct;
+
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-use virtmark_hypervisor::MachineSpec;
-use virtmark_model::Accelerator;
+use virtmark_model::{Accelerator, DiskCache, GuestClockSource, MachineFacts, Topology};
+
+pub(crate) use direct::Aio;
+
+/// Requests that fit into a queue of a virtio device: QEMU's default, and the most.
+const QUEUE_SIZE: u32 = 256;
+pub(crate) const LARGE_QUEUE_SIZE: u32 = 1024;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Remedy {
+    /// Disks without the host's page cache in between.
+    CacheNone,
     /// Every feature that the emulated CPU can have, instead of a plain one. Under KVM machines have the host's CPU anyway.
     CpuMax,
     /// Guest memory in the host's reserved huge pages.
     HugePages,
     /// A thread of its own for the requests of disks.
     IoThread,
+    /// KVM's clock for guests. Machines have it where it exists, so that there is nothing to try.
+    KvmClock,
+    /// A pair of queues for each virtual CPU in interfaces on taps. Disks have as many queues anyway.
+    MultiQueue,
+    /// A CPU of the host for each virtual one.
+    Pin,
+    /// Longer queues of disks, and of interfaces to receive.
+    QueueSize,
+    /// Virtual CPUs that lie as the host's: in sockets, cores and threads.
+    Topology,
+    /// The host's kernel moves the packets of taps.
+    Vhost,
+}
+
+/// What machines have beyond the usual: what a remedy comes to on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tuning {
+    /// How disks get past the page cache; through it when absent.
+    pub(crate) direct: Option<Aio>,
+    /// Another CPU than the usual one.
+    pub(crate) cpu: Option<&'static str>,
+    pub(crate) huge_pages: bool,
+    pub(crate) io_thread: bool,
+    pub(crate) large_queues: bool,
+    /// Pairs of queues of each interface on a tap; one when absent.
+    pub(crate) network_queues: Option<u32>,
+    /// The CPU of the host for each virtual one; whichever is free when empty.
+    pub(crate) pinned: Vec<usize>,
+    /// How the virtual CPUs lie; as cores of one socket when absent.
+    pub(crate) topology: Option<Topology>,
+    pub(crate) vhost: bool,
 }
 
 impl Remedy {
     /// All of them, alphabetically.
-    pub const ALL: [Self; 3] = [Self::CpuMax, Self::HugePages, Self::IoThread];
+    pub const ALL: [Self; 10] = [
+        Self::CacheNone,
+        Self::CpuMax,
+        Self::HugePages,
+        Self::IoThread,
+        Self::KvmClock,
+        Self::MultiQueue,
+        Self::Pin,
+        Self::QueueSize,
+        Self::Topology,
+        Self::Vhost,
+    ];
 
     /// The name by which it is asked for.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::CacheNone => "cache-none",
             Self::CpuMax => "cpu-max",
             Self::HugePages => "hugepages",
             Self::IoThread => "iothread",
+            Self::KvmClock => "kvm-clock",
+            Self::MultiQueue => "multiqueue",
+            Self::Pin => "pin",
+            Self::QueueSize => "queue-size",
+            Self::Topology => "topology",
+            Self::Vhost => "vhost",
         }
     }
+}
 
-    /// Why it cannot be had for such machines on this host, or would change nothing.
-    pub(crate) fn why_not(self, accelerator: Accelerator, spec: &MachineSpec) -> Option<String> {
-        match self {
-            Self::CpuMax => (accelerator == Accelerator::Kvm)
-                .then(|| "machines have the CPU of the host under KVM, which is all there is".into()),
-            Self::HugePages if spec.snapshots => {
-                Some("memory of machines that are snapshotted is in a file".into())
-            }
-            Self::HugePages => {
-                let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-                too_few_pages(&meminfo, spec.memory_bytes)
-            }
-            Self::IoThread => {
-                let has_root = spec.image.as_ref().is_some_and(|image| image.root.is_some());
-                (spec.disks.is_empty() && !has_root)
-                    .then(|| "the machine has no disk (the image bench has one)".into())
-            }
+impl Tuning {
+    /// How machines with this CPU and so many virtual ones are made. The defaults are those of QEMU 7.0 and later with the
+    /// machine type `pc`. Of networks only what all have is said where there can be no taps.
+    pub(crate) fn facts(
+        &self,
+        accelerator: Accelerator,
+        cpu: &str,
+        vcpus: u32,
+        has_taps: bool,
+    ) -> MachineFacts {
+        let clock = match accelerator {
+            Accelerator::Kvm => GuestClockSource::KvmClock,
+            // What they are started with says that it can be relied upon.
+            Accelerator::Tcg => GuestClockSource::Tsc,
+        };
+        let queue_size = if self.large_queues { LARGE_QUEUE_SIZE } else { QUEUE_SIZE };
+        MachineFacts {
+            clock: Some(clock),
+            cpu_model: Some(cpu.into()),
+            disk_cache: Some(if self.direct.is_some() { DiskCache::None } else { DiskCache::Writeback }),
+            disk_queue_size: Some(queue_size),
+            disk_queues: Some(vcpus),
+            huge_pages: Some(self.huge_pages),
+            io_thread: Some(self.io_thread),
+            network_queues: has_taps.then(|| self.network_queues.unwrap_or(1)),
+            network_receive_queue_size: Some(queue_size),
+            pinned: Some(!self.pinned.is_empty()),
+            topology: Some(self.topology.unwrap_or(Topology::of_cores(vcpus))),
+            vhost: has_taps.then_some(self.vhost),
         }
     }
 }
@@ -61,7 +134,7 @@ impl fmt::Display for Remedy {
 
 /// A name that is no remedy.
 #[derive(Debug, Error)]
-#[error("unknown remedy {0:?}: expected cpu-max, hugepages or iothread")]
+#[error("unknown remedy {0:?}: expected one of {names}", names = Remedy::ALL.map(Remedy::as_str).join(", "))]
 pub struct UnknownRemedy(pub String);
 
 impl FromStr for Remedy {
@@ -107,6 +180,55 @@ mod tests {
             assert_eq!(remedy.as_str().parse::<Remedy>().unwrap(), remedy);
         }
         assert!("prayer".parse::<Remedy>().unwrap_err().to_string().contains("hugepages"));
+    }
+
+    #[test]
+    fn what_is_usual_is_on_record_and_what_is_not_too() {
+        let usual = Tuning::default().facts(Accelerator::Tcg, "qemu64", 2, true);
+        let expected = MachineFacts {
+            clock: Some(GuestClockSource::Tsc),
+            cpu_model: Some("qemu64".into()),
+            disk_cache: Some(DiskCache::Writeback),
+            disk_queue_size: Some(256),
+            disk_queues: Some(2),
+            huge_pages: Some(false),
+            io_thread: Some(false),
+            network_queues: Some(1),
+            network_receive_queue_size: Some(256),
+            pinned: Some(false),
+            topology: Some(Topology { sockets: 1, cores: 2, threads: 1 }),
+            vhost: Some(false),
+        };
+        assert_eq!(usual, expected);
+        let topology = Topology { sockets: 2, cores: 1, threads: 1 };
+        let all = Tuning {
+            direct: Some(Aio::Threads),
+            cpu: Some("max"),
+            huge_pages: true,
+            io_thread: true,
+            large_queues: true,
+            network_queues: Some(2),
+            pinned: vec![1, 0],
+            topology: Some(topology),
+            vhost: true,
+        };
+        let expected = MachineFacts {
+            clock: Some(GuestClockSource::KvmClock),
+            cpu_model: Some("host".into()),
+            disk_cache: Some(DiskCache::None),
+            disk_queue_size: Some(1024),
+            disk_queues: Some(2),
+            huge_pages: Some(true),
+            io_thread: Some(true),
+            network_queues: Some(2),
+            network_receive_queue_size: Some(1024),
+            pinned: Some(true),
+            topology: Some(topology),
+            vhost: Some(true),
+        };
+        assert_eq!(all.facts(Accelerator::Kvm, "host", 2, true), expected);
+        let without = Tuning::default().facts(Accelerator::Kvm, "host", 1, false);
+        assert_eq!((without.network_queues, without.vhost), (None, None));
     }
 
     #[test]

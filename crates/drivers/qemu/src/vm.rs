@@ -6,6 +6,7 @@ mod launch;
 mod live;
 mod memory;
 mod migrate;
+mod pin;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ use crate::hosting::{self, Hosting};
 use crate::network::{Interfaces, Segments};
 use crate::observe::QemuProbe;
 use crate::qmp::Qmp;
-use crate::tuning::Remedy;
+use crate::tuning::Tuning;
 
 /// How long QEMU may take for anything that does not depend on the guest.
 pub(crate) const QMP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,10 +53,10 @@ pub(crate) struct Platform {
     confinement: OnceLock<Confinement>,
     /// For machines that are hosts themselves.
     pub(crate) hosting: Option<Hosting>,
-    /// What its machines have beyond the usual.
-    pub(crate) remedy: Option<Remedy>,
     /// What its machines share, made as they ask for it.
     segments: Segments,
+    /// What its machines have beyond the usual.
+    pub(crate) tuning: Tuning,
 }
 
 impl Platform {
@@ -67,17 +68,16 @@ impl Platform {
     ) -> Self {
         let confinement = OnceLock::new();
         let segments = Segments::default();
-        let (hosting, remedy) = (None, None);
-        Self { accelerator, memory_limit_bytes, program, run_dir, confinement, hosting, remedy, segments }
+        let (hosting, tuning) = (None, Tuning::default());
+        Self { accelerator, memory_limit_bytes, program, run_dir, confinement, hosting, segments, tuning }
     }
 
     /// How its machines are started.
     pub(crate) fn plan(&self, vcpus: u32, image: Option<&BootImage>) -> BootPlan {
         let plan = BootPlan::choose(self.accelerator, vcpus).of_image(image);
-        let cpu = match (&self.hosting, self.remedy) {
-            (Some(_), _) => hosting::CPU,
-            (None, Some(Remedy::CpuMax)) => "max",
-            (None, _) => plan.cpu,
+        let cpu = match &self.hosting {
+            Some(_) => hosting::CPU,
+            None => self.tuning.cpu.unwrap_or(plan.cpu),
         };
         BootPlan { cpu, ..plan }
     }

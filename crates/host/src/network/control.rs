@@ -83,13 +83,15 @@ impl Control {
         self.ask(libc::SIOCSIFFLAGS, &mut wanted)
     }
 
-    /// Makes a tap, which goes when it is closed, and puts it on a bridge.
-    pub(super) fn add_tap(&self, bridge: &str) -> io::Result<OwnedFd> {
-        let device = File::options().read(true).write(true).open(TUN)?;
+    /// Makes a tap, which goes when it is closed, and puts it on a bridge. It is opened once for each of its queues.
+    pub(super) fn add_tap(&self, bridge: &str, queues: u32) -> io::Result<Vec<OwnedFd>> {
+        let open = || File::options().read(true).write(true).open(TUN);
+        let device = open()?;
         // The kernel puts a number in the place of `%d`.
         let mark = bridge.strip_prefix(BRIDGE_PREFIX).unwrap_or(bridge);
         let mut wanted = interface(&format!("{TAP_PREFIX}{:.8}%d", mark))?;
-        let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+        let several = if queues > 1 { libc::IFF_MULTI_QUEUE } else { 0 };
+        let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | several;
         wanted.ifr_ifru.ifru_flags = flags as libc::c_short;
         ask(device.as_raw_fd(), libc::TUNSETIFF, &mut wanted)?;
         let name: String = wanted
@@ -103,8 +105,16 @@ impl Control {
         let mut member = interface(bridge)?;
         member.ifr_ifru.ifru_ifindex = index;
         self.ask(SIOCBRADDIF, &mut member)?;
+        let mut devices = vec![OwnedFd::from(device)];
+        for _ in 1..queues {
+            let device = open()?;
+            let mut again = interface(&name)?;
+            again.ifr_ifru.ifru_flags = flags as libc::c_short;
+            ask(device.as_raw_fd(), libc::TUNSETIFF, &mut again)?;
+            devices.push(device.into());
+        }
         self.bring_up(&name)?;
-        Ok(device.into())
+        Ok(devices)
     }
 
     /// Makes a request whose argument is a name.

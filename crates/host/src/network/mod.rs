@@ -36,8 +36,8 @@ pub struct Segment {
 /// A machine's end of a segment.
 #[derive(Debug)]
 pub struct Tap {
-    /// The open device, for the VMM.
-    pub fd: OwnedFd,
+    /// The open device, for the VMM: once for each of its queues.
+    pub fds: Vec<OwnedFd>,
     /// The address that the machine is to have.
     pub address: Ipv4Addr,
     /// The host's address on the segment.
@@ -72,8 +72,9 @@ impl Segment {
         })
     }
 
-    /// Makes a tap on it for a machine. Fails when there is no address left, or as the kernel says.
-    pub fn tap(&self) -> io::Result<Tap> {
+    /// Makes a tap on it for a machine, with so many queues: one at least. Fails when there is no address left, or as the
+    /// kernel says.
+    pub fn tap(&self, queues: u32) -> io::Result<Tap> {
         let part = {
             let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
             let free = (FIRST_GUEST..=LAST_GUEST).find(|part| !taken.contains(part));
@@ -82,9 +83,9 @@ impl Segment {
             part
         };
         let address = self.subnet.address(part);
-        let tap = Control::open().and_then(|control| control.add_tap(&self.bridge));
-        let fd = tap.inspect_err(|_| self.release(address))?;
-        Ok(Tap { fd, address, host: self.subnet.host() })
+        let tap = Control::open().and_then(|control| control.add_tap(&self.bridge, queues));
+        let fds = tap.inspect_err(|_| self.release(address))?;
+        Ok(Tap { fds, address, host: self.subnet.host() })
     }
 
     /// Takes back the address of a machine that is gone.
@@ -133,7 +134,8 @@ mod tests {
         let name = bridge_name(&format!("{}-{:08x}", std::process::id(), std::process::id()), 7);
         let segment = Segment::make(&name, std::process::id()).unwrap();
         assert!(there(&name));
-        let (one, two) = (segment.tap().unwrap(), segment.tap().unwrap());
+        let (one, two) = (segment.tap(1).unwrap(), segment.tap(2).unwrap());
+        assert_eq!((one.fds.len(), two.fds.len()), (1, 2));
         assert_ne!(one.address, two.address);
         assert_eq!(one.host, segment.subnet.host());
         let ports = || fs::read_dir(format!("/sys/class/net/{name}/brif")).unwrap().count();
@@ -141,7 +143,7 @@ mod tests {
         segment.release(one.address);
         drop(one);
         assert_eq!(ports(), 1);
-        assert_ne!(segment.tap().unwrap().address, two.address);
+        assert_ne!(segment.tap(1).unwrap().address, two.address);
         drop(segment);
         assert!(!there(&name));
         assert!(remove_bridge(&name).is_ok(), "a bridge that is gone is fine");

@@ -13,6 +13,7 @@ use virtmark_hypervisor::{BootImage, Error, MachineSpec, Result};
 use virtmark_model::Stopwatch;
 
 use super::end::{control_error, death};
+use super::pin::pin;
 use super::{EXIT_GRACE, Platform, QMP_TIMEOUT, Vm};
 use crate::boot::BootPlan;
 use crate::command_line::{CommandLine, DiskFile, DiskFiles, Memory, Sockets};
@@ -108,7 +109,8 @@ impl Vm {
             (None, Some(path)) => Memory::PrivateOver(path),
             (None, None) => Memory::Anonymous,
         };
-        let nics = network::prepare(&platform.segments, &platform.run_dir, spec, &mut spawn)?;
+        let nics =
+            network::prepare(&platform.segments, &platform.run_dir, spec, &platform.tuning, &mut spawn)?;
         let disk_files = disks.iter().map(|disk| pass(disk, &mut spawn)).collect::<Result<Vec<_>>>()?;
         let command_line = CommandLine {
             accelerator: platform.accelerator,
@@ -118,9 +120,9 @@ impl Vm {
             memory: memory_kind,
             nics: &nics,
             plan,
-            remedy: platform.remedy,
             sockets,
             spec,
+            tuning: &platform.tuning,
         };
         spawn.args(command_line.arguments()).current_dir(&directory);
         spawn.args(platform.hosting.iter().flat_map(Hosting::arguments));
@@ -157,6 +159,7 @@ impl Vm {
             }
         };
         let connected = connect(&mut qmp, nics, &spec.name)?;
+        pin(&mut qmp, &platform.tuning.pinned, &spec.name)?;
         watch.mark("spawn");
         Ok(Self {
             link: Arc::new(link),

@@ -6,6 +6,9 @@
 
 mod command;
 mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod job;
 mod lane;

@@ -102,7 +102,7 @@ pub struct Usage {
 impl Outcome {
     /// Calls that failed.
     pub fn failed(&self) -> u64 {
-        self.errors.values().map(|error| error.count).sum()
+        self.errors.values().fold(0, |sum, error| sum.saturating_add(error.count))
     }
 
     /// Calls that succeeded in each second; 0 when no time passed.

@@ -1,5 +1,8 @@
 //! A connection of HTTP/2 (RFC 9113) without negotiation: a stream for each call.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

@@ -17,6 +17,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+#[cfg(feature = "fuzzing")]
+pub use h2::fuzzing::read_http2;
+
 use crate::http::h1::H1;
 use crate::http::h2::{H2, Prepared};
 use crate::http::lane::HttpLane;

@@ -26,6 +26,12 @@ pub(crate) enum Received {
 }
 
 impl Socket {
+    /// A connection that is there already.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn of(stream: impl Into<OwnedFd>) -> Self {
+        Self(stream.into())
+    }
+
     /// Begins to connect, and has the epoll tell under this number whatever happens. Edge-triggered: what is
     /// there must be read to the end of the answer, or until there is no more.
     pub(crate) fn connect(address: SocketAddr, epoll: &OwnedFd, token: u64) -> Result<Self, Errno> {

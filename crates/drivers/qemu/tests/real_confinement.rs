@@ -6,13 +6,16 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use virtmark_host::process::{FIRST_USER, GROUP, live_children};
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::conformance::{Subject, Verdict, run};
-use virtmark_hypervisor::{Command, Disk, Hypervisor, MachineSpec};
+use virtmark_hypervisor::{
+    Command, Disk, Hypervisor, MachineSpec, MachineState, Migration, MigrationChannel, MigrationMode,
+};
 use virtmark_model::{Accelerator, FailureClass};
 
 use common::{Place, interfaces_with, roots, start_to_be_killed};
@@ -186,12 +189,43 @@ fn real_an_image_that_only_its_owner_may_read_boots() {
 #[test]
 fn real_a_vmm_killed_at_its_limit_is_out_of_memory() {
     let place = Place::new();
-    let machine = place.started(&confined(&place, "large"));
-    let cgroups = match place.run_dir.cgroups() {
-        Ok(run) if run.controllers().contains(&"memory") => cgroups_of(pid_of("large"), &place.run_dir),
+    let mut machine = place.started(&confined(&place, "large"));
+    match place.run_dir.cgroups() {
+        Ok(run) if run.controllers().contains(&"memory") => {}
         Ok(_) => return eprintln!("skipped: memory is not limited here"),
         Err(reason) => return eprintln!("skipped: {reason}"),
+    }
+    // First a process that the machine is on its way to, with more than it may have still to come.
+    let run_dir = Arc::clone(&place.run_dir);
+    let starver = thread::spawn(move || {
+        eventually("a second process", || live_children().iter().any(|child| child.name == "large.1"));
+        thread::sleep(Duration::from_secs(2));
+        starve("large.1", &run_dir);
+    });
+    let migration = Migration {
+        mode: MigrationMode::PreCopy,
+        channel: MigrationChannel::Unix,
+        max_bandwidth_bytes: Some(4 << 20),
+        downtime_limit_ms: None,
+        timeout: Duration::from_secs(60),
     };
+    let error = machine.migrate(&migration).unwrap_err();
+    starver.join().unwrap();
+    assert_eq!(error.class(), FailureClass::OutOfMemory, "{error}");
+    assert!(error.to_string().contains("it goes on where it was"), "{error}");
+    let children: Vec<_> = live_children().into_iter().map(|child| child.name).collect();
+    assert_eq!((machine.state(), children), (MachineState::Running, vec!["large".to_owned()]));
+
+    starve("large", &place.run_dir);
+    let guest = machine.guest().unwrap();
+    let error = guest.exec(&Command::shell("dd if=/dev/zero of=/tmp/large bs=1M count=64")).unwrap_err();
+    let error = machine.explain(error);
+    assert_eq!(error.class(), FailureClass::OutOfMemory, "{error}");
+}
+
+/// Leaves the VMM of this name next to nothing beyond the memory that it uses.
+fn starve(name: &str, run_dir: &RunDir) {
+    let cgroups = cgroups_of(pid_of(name), run_dir);
     let (used, limit) = cgroups
         .iter()
         .flat_map(|cgroup| {
@@ -202,10 +236,6 @@ fn real_a_vmm_killed_at_its_limit_is_out_of_memory() {
         .unwrap();
     let used: u64 = fs::read_to_string(used).unwrap().trim().parse().unwrap();
     fs::write(limit, (used + (4 << 20)).to_string()).unwrap();
-    let guest = machine.guest().unwrap();
-    let error = guest.exec(&Command::shell("dd if=/dev/zero of=/tmp/large bs=1M count=64")).unwrap_err();
-    let error = machine.explain(error);
-    assert_eq!(error.class(), FailureClass::OutOfMemory, "{error}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn real_a_machine_moves_with_all_it_has() {
     let disks = vec![Disk { name: "data".into(), size_bytes: 16 << 20 }];
     let mut machine = place.started(&MachineSpec { disks, ..spec(&place, "moves") });
     let guest = machine.guest().unwrap();
-    run(&*machine, "head -c 64M /dev/urandom > /tmp/known; sha256sum /tmp/known > /tmp/sum");
+    run(&*machine, "head -c 32m /dev/urandom > /tmp/known && sha256sum /tmp/known > /tmp/sum");
     run(&*machine, "echo kept | dd of=/dev/vda conv=fsync 2>/dev/null");
     // In the background: what a link's command started and left is not that link's.
     run(&*machine, "(while :; do echo >> /tmp/lines; sleep 0.01; done) >/dev/null 2>&1 &");
@@ -75,7 +75,7 @@ fn real_a_machine_moves_with_all_it_has() {
         eprintln!("{mode} by {channel}: {moved:?}");
         let phases: Vec<_> = moved.timeline.phases.iter().map(|phase| &*phase.name).collect();
         assert_eq!(phases, ["prepare", "spawn", "setup", "copy", "switch", "finish", "remove"]);
-        assert!(moved.figures.transferred_bytes.unwrap() > 64 << 20);
+        assert!(moved.figures.transferred_bytes.unwrap() > 32 << 20);
         assert_eq!(processes().len(), 1, "{:?}", processes());
         assert_eq!(machine.state(), MachineState::Running);
         // The old link is closed, and the machine is the same.
@@ -100,7 +100,7 @@ fn real_a_machine_moves_with_all_it_has() {
 fn real_a_machine_stays_when_its_destination_dies_and_is_lost_when_it_dies_itself() {
     let place = Place::new();
     let mut machine = place.started(&spec(&place, "stays"));
-    run(&*machine, "head -c 64M /dev/urandom > /tmp/known; sha256sum /tmp/known > /tmp/sum");
+    run(&*machine, "head -c 32m /dev/urandom > /tmp/known && sha256sum /tmp/known > /tmp/sum");
     let slow = Migration { max_bandwidth_bytes: Some(4 << 20), ..migration() };
     let killer = meanwhile(|| assert_eq!(kill_children_named("stays.1"), 1));
     let error = machine.migrate(&slow).unwrap_err();
@@ -124,7 +124,7 @@ fn real_a_machine_stays_when_its_destination_dies_and_is_lost_when_it_dies_itsel
 fn real_a_guest_that_is_ahead_of_the_copy_stays_where_it_is() {
     let place = Place::new();
     let mut machine = place.started(&spec(&place, "ahead"));
-    run(&*machine, "(while :; do head -c 48M /dev/zero > /tmp/again; done) >/dev/null 2>&1 &");
+    write_for_ever(&*machine);
     let short = Migration {
         max_bandwidth_bytes: Some(16 << 20),
         downtime_limit_ms: Some(10),
@@ -144,4 +144,59 @@ fn real_a_guest_that_is_ahead_of_the_copy_stays_where_it_is() {
     assert_eq!(run(&*machine, "echo alive"), "alive\n");
     drop(machine);
     assert_eq!(place.others_than(""), Vec::<String>::new());
+}
+
+/// Has the guest write 24 MB over and over. Not zeros, which are sent in next to no time.
+fn write_for_ever(machine: &dyn Machine) {
+    run(machine, "head -c 4m /dev/urandom > /tmp/4");
+    run(machine, "cd /tmp; (while :; do cat 4 4 4 4 4 4 > again; done) >/dev/null 2>&1 &");
+}
+
+/// Moves a machine by post-copy, and ends the process of this name once the guest executes at the destination and has not
+/// got all of its memory.
+fn halved(machine: &mut dyn Machine, dies: &'static str) -> Error {
+    write_for_ever(machine);
+    let killer = meanwhile(move || {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !asks_for_pages() {
+            assert!(Instant::now() < deadline, "it did not switch");
+        }
+        assert_eq!(kill_children_named(dies), 1);
+    });
+    let slow =
+        Migration { mode: MigrationMode::PostCopy, max_bandwidth_bytes: Some(24 << 20), ..migration() };
+    let error = machine.migrate(&slow).unwrap_err();
+    killer.join().unwrap();
+    error
+}
+
+/// Whether one of the processes hears of pages that its guest touches and has not got: from the switch on, and when it
+/// begins for as long as it takes to find out that it can.
+fn asks_for_pages() -> bool {
+    let hears = |pid: i32| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut files = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+        files.any(|file| file.to_string_lossy().contains("userfaultfd"))
+    };
+    (0..3).all(|_| {
+        thread::sleep(Duration::from_millis(20));
+        live_children().iter().any(|child| hears(child.pid))
+    })
+}
+
+#[test]
+fn real_a_machine_whose_memory_is_in_both_places_is_lost_with_either() {
+    let place = Place::new();
+    for (name, dies, gone) in [("halved", "halved.1", "destination"), ("torn", "torn", "source")] {
+        let mut machine = place.started(&spec(&place, name));
+        let error = halved(&mut *machine, dies);
+        eprintln!("{error}");
+        assert_eq!(error.class(), FailureClass::VmmExited, "{error}");
+        for words in [&*format!("the {gone} is gone"), "its memory was in both places", "Start it anew"] {
+            assert!(error.to_string().contains(words), "{words}: {error}");
+        }
+        assert_eq!((machine.state(), processes()), (MachineState::Stopped, Vec::new()));
+        assert!(machine.destroy().is_ok());
+        assert_eq!(place.others_than(""), Vec::<String>::new());
+    }
 }

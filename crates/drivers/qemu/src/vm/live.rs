@@ -27,6 +27,8 @@ const FD: &str = "migration";
 pub(crate) struct Departure {
     /// When it stood still.
     pub(crate) stopped_at: Option<Instant>,
+    /// Whether it began to execute at the destination with a part of its memory here.
+    switched: bool,
     /// The most that it wrote in a second while it was copied; none when QEMU never counted anything.
     dirty_rate_bytes: Option<u64>,
 }
@@ -83,9 +85,18 @@ impl Vm {
     /// memory was in both places, and the error says so.
     pub(crate) fn watch_departure(&mut self, destination: &Self, migration: &Migration) -> Result<Departure> {
         let mut departure = Departure::default();
+        match self.watch(destination, migration, &mut departure) {
+            Ok(()) => Ok(departure),
+            Err(error @ (Error::OutOfMemory { .. } | Error::VmmExited { .. })) if departure.switched => {
+                Err(self.lost(error.class(), format!("the source is gone ({error})")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn watch(&mut self, destination: &Self, migration: &Migration, departure: &mut Departure) -> Result<()> {
         let mut deadline = Instant::now() + migration.timeout;
         let (mut look_at, mut sent) = (Instant::now(), 0);
-        let mut switched = false;
         let mut given_up: Option<String> = None;
         loop {
             let event = self.qmp().wait_event("migration", TURN, |event| {
@@ -100,17 +111,22 @@ impl Vm {
             match (event.as_ref().map(|event| &*event.name), status) {
                 (Some("STOP"), _) => departure.stopped_at = departure.stopped_at.or(Some(Instant::now())),
                 (Some("MIGRATION_PASS"), _)
-                    if migration.mode == MigrationMode::PostCopy && !switched && given_up.is_none() =>
+                    if migration.mode == MigrationMode::PostCopy
+                        && !departure.switched
+                        && given_up.is_none() =>
                 {
                     let passes = event.and_then(|event| event.data["pass"].as_u64());
                     if passes.is_some_and(|passes| passes > 1) {
                         self.command("migrate-start-postcopy", json!({}))?;
                     }
                 }
-                (Some("MIGRATION"), Some("completed")) => return Ok(departure),
-                (Some("MIGRATION"), Some("postcopy-active")) => switched = true,
+                (Some("MIGRATION"), Some("completed")) => return Ok(()),
+                (Some("MIGRATION"), Some("postcopy-active")) => {
+                    departure.switched = true;
+                    deadline = deadline.max(Instant::now() + QMP_TIMEOUT);
+                }
                 (Some("MIGRATION"), Some("failed" | "cancelled" | "postcopy-paused")) => {
-                    return Err(self.stay(destination, switched, given_up));
+                    return Err(self.stay(destination, departure.switched, given_up));
                 }
                 _ => {}
             }
@@ -124,7 +140,7 @@ impl Vm {
             let written = pages(ram, "dirty-pages-rate").filter(|bytes| *bytes > 0);
             departure.dirty_rate_bytes = departure.dirty_rate_bytes.max(written);
             let transferred = ram["transferred"].as_u64().unwrap_or(0);
-            if switched && transferred > sent {
+            if departure.switched && transferred > sent {
                 // It cannot be called back any more, and arrives as long as anything does.
                 deadline = deadline.max(now + QMP_TIMEOUT);
             }
@@ -132,8 +148,11 @@ impl Vm {
             if now < deadline {
                 continue;
             }
-            if switched || given_up.is_some() {
-                return Err(self.stay(destination, switched, given_up));
+            if departure.switched {
+                given_up = Some(format!("the destination took nothing more for {QMP_TIMEOUT:?}"));
+            }
+            if given_up.is_some() {
+                return Err(self.stay(destination, departure.switched, given_up));
             }
             given_up = Some(behind(&answer, migration.timeout, departure.dirty_rate_bytes));
             deadline = now + QMP_TIMEOUT;
@@ -163,29 +182,40 @@ impl Vm {
         })
     }
 
-    /// Has the guest of a migration that failed go on here, and gives the reason.
+    /// Has the guest of a migration that failed go on here, unless it has `switched`, and gives the reason.
     fn stay(&mut self, destination: &Self, switched: bool, given_up: Option<String>) -> Error {
         // A destination that hears no more of its guest ends, so what was decided here counts first.
         let (class, reason) = match (given_up, destination.why_dying()) {
             (Some(reason), _) => (FailureClass::Timeout, reason),
-            (None, Some(error)) => (FailureClass::VmmExited, format!("the destination is gone ({error})")),
+            (None, Some(error)) => (error.class(), format!("the destination is gone ({error})")),
             (None, None) => {
                 let answer = self.command("query-migrate", json!({})).unwrap_or_default();
                 let words = answer["error-desc"].as_str().unwrap_or("QEMU gives no reason");
                 (FailureClass::Other, format!("QEMU ended it: {words}"))
             }
         };
-        let left = if switched {
-            // What executes there lacks memory that is here, and the other way round.
-            let killed = self.kill();
-            killed.map(|()| "its memory was in both places and cannot be put together again: it is lost")
-        } else {
-            self.go_on().map(|()| "it goes on where it was")
-        };
-        match left {
-            Ok(words) => {
-                Error::NotMigrated { machine: self.name.clone(), class, reason: format!("{reason}; {words}") }
+        if switched {
+            return self.lost(class, reason);
+        }
+        match self.go_on() {
+            Ok(()) => {
+                let reason = format!("{reason}; it goes on where it was");
+                Error::NotMigrated { machine: self.name.clone(), class, reason }
             }
+            Err(error) => error,
+        }
+    }
+
+    /// Ends what is left here of a guest that executes elsewhere, where it lacks memory that is here, and the other way
+    /// round.
+    fn lost(&self, class: FailureClass, reason: String) -> Error {
+        let reason = format!(
+            "{reason}; it had switched to post-copy, its memory was in both places and cannot be put together again: it is \
+             lost. Start it anew, from a snapshot where there is one; with --mode pre-copy it stays where it was when its \
+             destination is gone"
+        );
+        match self.kill() {
+            Ok(()) => Error::NotMigrated { machine: self.name.clone(), class, reason },
             Err(error) => error,
         }
     }

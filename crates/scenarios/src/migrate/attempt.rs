@@ -200,6 +200,20 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// The time for which a client outside of a machine that was moved heard nothing, as a value of its own.
+    pub(super) fn downtime_of(&self, moved: &Trial) -> Option<Trial> {
+        moved.outcome.value()?;
+        let ns: f64 = moved.labels.get(OUTSIDE)?.parse().ok()?;
+        Some(Trial {
+            started: moved.started,
+            outcome: Outcome::Success { value: ns },
+            phases: Vec::new(),
+            labels: self.labels(),
+            is_passing: false,
+        })
+    }
+
+    /// What it is an attempt of.
     fn labels(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
             ("machine".into(), self.name.clone()),
@@ -209,21 +223,6 @@ impl Attempt<'_> {
             ("channel".into(), self.plan.channel.to_string()),
         ])
     }
-}
-
-/// The time for which a client outside heard nothing, as a value of its own.
-pub(super) fn downtime_of(trial: &Trial) -> Option<Trial> {
-    trial.outcome.value()?;
-    let ns: f64 = trial.labels.get(OUTSIDE)?.parse().ok()?;
-    let kept = ["machine", "memory_mb", "load", "mode", "channel"];
-    let labels = trial.labels.iter().filter(|(name, _)| kept.contains(&name.as_str()));
-    Some(Trial {
-        started: trial.started,
-        outcome: Outcome::Success { value: ns },
-        phases: Vec::new(),
-        labels: labels.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        is_passing: false,
-    })
 }
 
 /// Keeps a figure where there is one.

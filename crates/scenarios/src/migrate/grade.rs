@@ -28,7 +28,7 @@ const TARGETS: [Target; 4] = [
 ];
 
 /// The row for this size, or for the next larger one: targets between two rows are not made up. `None` beyond the last.
-pub fn target_of(memory_mb: u64) -> Option<Target> {
+fn target_of(memory_mb: u64) -> Option<Target> {
     TARGETS.into_iter().find(|target| memory_mb <= target.memory_gb * 1024)
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use virtmark_hypervisor::{Capability, MachineSpec, Migration, MigrationChannel, MigrationMode};
 use virtmark_model::Unit;
 
-pub use grade::{Grade, Target, target_of};
+pub use grade::{Grade, Target};
 pub use load::Load;
 pub use report::{Cell, MigrateReport, Row, Values};
 pub use sizes::{GUIDE_SIZES_MB, LeftOut, that_fit};
@@ -127,7 +127,7 @@ impl Migrate {
                         return Ok(Ending::Interrupted);
                     }
                     let lasting = trial.permanent_failure();
-                    let downtime = attempt::downtime_of(&trial);
+                    let downtime = attempt.downtime_of(&trial);
                     recorder.record(&metric("migration_duration", *size_mb, Some(load)), trial)?;
                     if let Some(downtime) = downtime {
                         recorder.record(&metric("downtime_actual", *size_mb, Some(load)), downtime)?;

@@ -5,11 +5,11 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use virtmark_model::{Environment, FailureClass, Outcome, Run, RunId, RunStatus, Sample};
-use virtmark_stats::{StatsError, Summary};
+use virtmark_stats::StatsError;
 
 use super::Grade;
 use super::attempt::OUTSIDE;
-use crate::figures::Supported;
+use crate::figures::{Supported, count, summary};
 use crate::lifecycle::csv_hypervisor;
 
 const MB: f64 = 1e6;
@@ -191,13 +191,12 @@ impl Cell {
         let values = |name: &str, by: f64| -> Result<Option<Values>, StatsError> {
             Values::of(successes.iter().filter_map(|sample| number(sample, name)).map(|value| value / by))
         };
-        let (mut failures, mut reasons) = (BTreeMap::new(), Vec::new());
+        let mut reasons = Vec::new();
         for sample in attempts {
-            if let Outcome::Failure { class, message } = &sample.outcome {
-                *failures.entry(*class).or_default() += 1;
-                if !reasons.contains(message) {
-                    reasons.push(message.clone());
-                }
+            if let Outcome::Failure { message, .. } = &sample.outcome
+                && !reasons.contains(message)
+            {
+                reasons.push(message.clone());
             }
         }
         let rows: Vec<Row> = successes
@@ -239,7 +238,7 @@ impl Cell {
             memory_dirty_rate_mbps: values("dirty_rate_bytes_per_s", MB)?,
             rounds: values("rounds", 1.0)?,
             ticker_cpu_share: (ticked_ns > 0.0).then(|| sum("ticker_cpu_ns") / ticked_ns),
-            failures,
+            failures: count(attempts.iter().filter_map(|sample| sample.outcome.failure())),
             reasons,
             grade_text: grade.to_string(),
             grade,
@@ -253,12 +252,8 @@ impl Cell {
 
 impl Values {
     fn of(values: impl Iterator<Item = f64>) -> Result<Option<Self>, StatsError> {
-        let values: Vec<f64> = values.collect();
-        if values.is_empty() {
-            return Ok(None);
-        }
-        let summary = Summary::from_samples(&values)?;
-        Ok(Some(Self {
+        let summary = summary(&values.collect::<Vec<_>>())?;
+        Ok(summary.map(|summary| Self {
             count: summary.count,
             min: summary.min,
             p50: summary.p50.value,

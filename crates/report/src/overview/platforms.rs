@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use virtmark_model::{Sample, Unit};
-use virtmark_scenarios::compare::direction_of;
+use virtmark_scenarios::compare::{BESIDE_THE_WORK, direction_of};
 use virtmark_stats::Summary;
 
 use super::{Part, ranks};
@@ -13,26 +13,9 @@ use crate::style::Tone;
 use crate::table::{Cell, Column, Table};
 use crate::{ReportError, format, notes};
 
-/// Options that say on what something runs, how often, or where it is kept, and not what work it is.
-const NO_WORK: [&str; 17] = [
-    "accel",
-    "command_line",
-    "endpoint",
-    "hypervisor",
-    "image",
-    "iterations",
-    "kernel",
-    "kernel_arguments",
-    "mapping",
-    "modules",
-    "qemu",
-    "record",
-    "record_interval_ns",
-    "suite",
-    "timeout_ns",
-    "warmup",
-    "working_set_iterations",
-];
+/// Options that say on what something runs, or how a run on it was prepared, and not what work it is: beside those that
+/// say so of every comparison.
+const NO_WORK: [&str; 4] = ["endpoint", "kernel_arguments", "mapping", "working_set_iterations"];
 /// Scenarios whose samples of a metric belong together. Those of a sweep are of many levels of load.
 const SCENARIOS: [&str; 4] = ["guest", "lifecycle", "restore", "tti"];
 /// Labels that tell apart what stands in one metric: different work, each with figures of its own.
@@ -216,8 +199,9 @@ fn find<'a>(
 
 /// The options that say what work is done.
 fn options(configuration: &Value) -> Map<String, Value> {
+    let is_work = |name: &str| !BESIDE_THE_WORK.contains(&name) && !NO_WORK.contains(&name);
     let all = configuration.as_object().into_iter().flatten();
-    all.filter(|(name, value)| !NO_WORK.contains(&name.as_str()) && !value.is_null())
+    all.filter(|(name, value)| is_work(name) && !value.is_null())
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -281,6 +265,7 @@ mod tests {
     use crate::RunSamples;
     use crate::entry::entries;
     use crate::fixtures;
+    use virtmark_scenarios::compare::{Interleaved, Purpose, Side};
 
     fn tti(number: u32, on: virtmark_model::HypervisorFacts, seed: u64, count: u64) -> RunSamples {
         let mut run = fixtures::run("tti", number, on);
@@ -296,6 +281,27 @@ mod tests {
         let content = part.tables[0].content();
         let line = |row: &Vec<Cell>| [0, 2, 3, 4, 9].map(|column| row[column].text.clone());
         content.rows.iter().map(line).collect()
+    }
+
+    #[test]
+    fn runs_that_took_turns_are_the_same_work_and_a_remedy_is_other_work() {
+        let mut other = fixtures::kvm();
+        other.name = "other".into();
+        let (mut a, mut b) = (tti(0, fixtures::kvm(), 1, 20), tti(1, other, 1, 20));
+        let turns = |side: Side, partner: &RunSamples| {
+            let (partner, purpose) = (partner.run.id.clone(), Purpose::Compare);
+            serde_json::to_value(Interleaved { partner, side, blocks: 10, purpose }).unwrap()
+        };
+        (a.run.configuration["interleaved"], b.run.configuration["interleaved"]) =
+            (turns(Side::A, &b), turns(Side::B, &a));
+        let mut runs = [a, b];
+        let together = lines(&runs);
+        assert_eq!([&together[0][0], &together[0][4]], ["tti", "1 (shared)"]);
+        assert_eq!([&together[1][0], &together[1][4]], ["", "1 (shared)"]);
+
+        runs[1].run.configuration["remedy"] = "cpu-max".into();
+        let apart = lines(&runs);
+        assert_eq!([&apart[1][0], &apart[1][4]], ["tti, remedy cpu-max", "–"]);
     }
 
     #[test]

@@ -94,8 +94,9 @@ impl FromStr for Difference {
     }
 }
 
-/// Options that stand elsewhere in the record, or decide how much is measured and not what.
-const NO_CONFIGURATION: [&str; 17] = [
+/// Options in the configuration of a run that say nothing of what was measured: they stand elsewhere in the record, decide
+/// how much is measured, or tell where the run belongs.
+pub const BESIDE_THE_WORK: [&str; 15] = [
     "accel",
     "command_line",
     "hypervisor",
@@ -104,16 +105,16 @@ const NO_CONFIGURATION: [&str; 17] = [
     "iterations",
     "kernel",
     "left_out",
-    "memory_bytes",
     "modules",
     "qemu",
     "record",
     "record_interval_ns",
     "suite",
     "timeout_ns",
-    "vcpus",
     "warmup",
 ];
+/// The size of machines, which is a difference of its own.
+const SIZE: [(&str, &str); 2] = [("vcpus", "virtual CPUs"), ("memory_bytes", "memory of the machine")];
 
 /// Everything that the two runs differ in.
 pub fn between(a: &Run, b: &Run) -> Vec<Differing> {
@@ -139,12 +140,13 @@ pub fn between(a: &Run, b: &Run) -> Vec<Differing> {
         text(of.image.as_ref().and_then(|image| image.initramfs_sha256.as_ref()))
     });
     note(Difference::Kernel, "kernel", &|of| text(of.image.as_ref().map(|image| &image.kernel_sha256)));
-    for (key, what) in [("vcpus", "virtual CPUs"), ("memory_bytes", "memory of the machine")] {
+    for (key, what) in SIZE {
         option(&mut found, (Difference::Size, key, what), a, b);
     }
     let keys = |run: &Run| run.configuration.as_object().map(|all| all.keys().cloned().collect::<Vec<_>>());
     let keys: BTreeSet<String> = [keys(a), keys(b)].into_iter().flatten().flatten().collect();
-    for key in keys.iter().filter(|key| !NO_CONFIGURATION.contains(&key.as_str())) {
+    let is_option = |key: &str| !BESIDE_THE_WORK.contains(&key) && SIZE.iter().all(|(size, _)| *size != key);
+    for key in keys.iter().filter(|key| is_option(key)) {
         option(&mut found, (Difference::Configuration, key, key), a, b);
     }
     found

@@ -14,7 +14,7 @@ mod series;
 use virtmark_model::{Run, Sample};
 use virtmark_stats::compare::{Options, benjamini_hochberg};
 
-pub use difference::{Difference, Differing, UnknownDifference, between};
+pub use difference::{BESIDE_THE_WORK, Difference, Differing, UnknownDifference, between};
 pub use interleave::{Interleaved, Purpose, Side, Turn, interleave};
 pub use rate::{FalseAlarms, Rate};
 pub use result::{CompareError, Comparison, MetricComparison, SideFigures};

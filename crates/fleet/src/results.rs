@@ -141,7 +141,8 @@ fn copy(mut source: File, target: &mut impl Write) -> io::Result<Ended> {
     Ok(if last == *b"\n" { Ended::AfterLine } else { Ended::InLine })
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+/// Writes a file of JSON, for people too; it is on disk when this returns.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let mut target = BufWriter::new(File::create(path)?);
     serde_json::to_writer_pretty(&mut target, value)?;
     writeln!(target)?;

@@ -8,6 +8,11 @@ use sha2::{Digest, Sha256};
 
 use crate::cksum::Cksum;
 
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A file to be sent, with its checksums. It is read again for every machine, a piece at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -38,8 +43,7 @@ impl Source {
             cksum.update(&buffer[..count]);
             bytes += count as u64;
         }
-        let sha256 = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { path: path.to_owned(), bytes, sha256, cksum: cksum.finish() })
+        Ok(Self { path: path.to_owned(), bytes, sha256: hex(&sha256.finalize()), cksum: cksum.finish() })
     }
 
     /// Its name without directories, as it may be part of a far path.

@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{BenchFile, Machines, Payload, Via};
+use crate::results::write_json;
+use crate::source::hex;
 
 const FILE: &str = "kvbench.json";
 const LOCK: &str = "lock";
@@ -82,10 +84,6 @@ fn key(machines: &Machines, via: Via, payload: &Payload, sum: &str, repetition: 
         "repetition": repetition,
     });
     hex(&Sha256::digest(Value::to_string(&everything)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A step that succeeded.
@@ -187,10 +185,7 @@ impl State {
         let path = self.directory.join(FILE);
         let beside = self.directory.join(format!("{FILE}.new"));
         let write = || -> io::Result<()> {
-            let mut file = File::create(&beside)?;
-            let written = Written { version: VERSION, done: self.done.clone() };
-            serde_json::to_writer_pretty(&mut file, &written)?;
-            file.sync_all()?;
+            write_json(&beside, &Written { version: VERSION, done: self.done.clone() })?;
             fs::rename(&beside, &path)?;
             File::open(&self.directory)?.sync_all()
         };

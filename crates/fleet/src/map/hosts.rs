@@ -1,6 +1,6 @@
 //! The form of hosts(5).
 
-use super::{Address, Found, Machine, Place, Wrong, bad_name, is_machine_name};
+use super::{Address, Found, Machine, Place, Wrong, check_names};
 
 pub(super) fn read(text: &str) -> Result<Vec<Found>, Wrong> {
     let mut found = Vec::new();
@@ -11,15 +11,13 @@ pub(super) fn read(text: &str) -> Result<Vec<Found>, Wrong> {
         let mut words = line.split_ascii_whitespace();
         let Some(address) = words.next() else { continue };
         let address = Address::parse(address).map_err(wrong)?;
-        let names: Vec<String> = words.map(str::to_owned).collect();
-        if let Some(name) = names.iter().find(|name| !is_machine_name(name)) {
-            return Err(wrong(bad_name(name)));
-        }
-        let mut names = names.into_iter();
+        let mut names = words.map(str::to_owned);
         let Some(name) = names.next() else {
             return Err(wrong(format!("{address} has no name; write `{address} NAME`")));
         };
-        found.push(Found { machine: Machine { name, address, aliases: names.collect() }, place });
+        let aliases: Vec<String> = names.collect();
+        check_names(&name, &aliases).map_err(wrong)?;
+        found.push(Found { machine: Machine { name, address, aliases }, place });
     }
     Ok(found)
 }

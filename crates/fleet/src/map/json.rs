@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{Address, Found, Host, Machine, Place, Wrong, bad_name, is_machine_name};
+use super::{Address, Found, Host, Machine, Place, Wrong, check_names};
 
 pub(super) fn read(text: &str) -> Result<Vec<Found>, Wrong> {
     let wrong = |error: serde_json::Error| {
@@ -66,9 +66,7 @@ impl Entry {
 
     fn machine(self) -> Result<Machine, String> {
         let Self { name, address, port, aliases } = self;
-        if let Some(name) = std::iter::once(&name).chain(&aliases).find(|name| !is_machine_name(name)) {
-            return Err(bad_name(name));
-        }
+        check_names(&name, &aliases)?;
         let address = match port {
             None => Address::parse(&address)?,
             Some(0) => return Err(format!("{name}: 0 is no port; give one from 1 to 65535")),

@@ -148,22 +148,25 @@ impl HostMap {
         // An editor of Windows leaves it.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let found = if is_json(text) { json::read(text) } else { hosts::read(text) };
-        let found = found.and_then(distinct).map_err(told)?;
+        Self::of(found.map_err(told)?, source_name)
+    }
+
+    /// A map of these machines; the name of where they come from is for messages.
+    pub fn new(machines: Vec<Machine>, source_name: &str) -> Result<Self, MapError> {
+        let place = |(at, machine)| Found { machine, place: Place::Machine(at + 1) };
+        Self::of(machines.into_iter().enumerate().map(place).collect(), source_name)
+    }
+
+    fn of(found: Vec<Found>, source_name: &str) -> Result<Self, MapError> {
+        check(&found).map_err(|Wrong { place, problem }| MapError::Part {
+            source_name: source_name.into(),
+            place,
+            problem,
+        })?;
         if found.is_empty() {
             return Err(MapError::Empty { source_name: source_name.into() });
         }
         Ok(Self { machines: found.into_iter().map(|found| found.machine).collect() })
-    }
-
-    /// A map of these machines; none where there is none, or a name or an address is there twice.
-    pub fn new(machines: Vec<Machine>) -> Option<Self> {
-        let found = machines
-            .into_iter()
-            .enumerate()
-            .map(|(at, machine)| Found { machine, place: Place::Machine(at + 1) })
-            .collect();
-        let machines: Vec<Machine> = distinct(found).ok()?.into_iter().map(|found| found.machine).collect();
-        (!machines.is_empty()).then_some(Self { machines })
     }
 
     /// The machines, in the order of the map.
@@ -200,13 +203,14 @@ fn is_json(text: &str) -> bool {
     text.starts_with('{') || after.is_some_and(|after| after.starts_with(['{', ']', '"']) || after.is_empty())
 }
 
-/// Refuses names and addresses that are there twice: one result would take the place of the other, or a payload would
-/// run beside itself.
-fn distinct(found: Vec<Found>) -> Result<Vec<Found>, Wrong> {
+/// Refuses names that no machine can have, and names and addresses that are there twice: one result would take the place
+/// of the other, or a payload would run beside itself.
+fn check(found: &[Found]) -> Result<(), Wrong> {
     let mut names: HashMap<&str, Place> = HashMap::new();
     let mut addresses: HashMap<&Address, (Place, &str)> = HashMap::new();
-    for Found { machine, place } in &found {
+    for Found { machine, place } in found {
         let place = *place;
+        check_names(&machine.name, &machine.aliases).map_err(|problem| Wrong { place, problem })?;
         for name in std::iter::once(&machine.name).chain(&machine.aliases) {
             if let Some(first) = names.insert(name, place) {
                 let problem =
@@ -222,20 +226,23 @@ fn distinct(found: Vec<Found>) -> Result<Vec<Found>, Wrong> {
             return Err(Wrong { place, problem });
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-/// Whether it can be the name of a machine, and so of files.
-fn is_machine_name(name: &str) -> bool {
-    (1..=253).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-}
-
-fn bad_name(name: &str) -> String {
-    format!(
-        "{name:?} is no name of a machine; use letters, digits, `.`, `_` and `-`, a letter or digit first, at most 253"
-    )
+/// Whether all of these can be names of a machine, and so of files. Readers ask before they use one in a message.
+fn check_names<'a>(first: &'a String, others: impl IntoIterator<Item = &'a String>) -> Result<(), String> {
+    let is_one = |name: &str| {
+        (1..=253).contains(&name.len())
+            && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    match std::iter::once(first).chain(others).find(|name| !is_one(name)) {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "{name:?} is no name of a machine; use letters, digits, `.`, `_` and `-`, a letter or digit first, at most \
+             253"
+        )),
+    }
 }
 
 #[cfg(test)]

@@ -115,10 +115,13 @@ fn mistakes_are_told_with_their_place() {
 
 #[test]
 fn a_map_is_made_of_machines() {
-    assert_eq!(HostMap::new(vec![]), None);
+    let refused = |machines| HostMap::new(machines, "those").unwrap_err().to_string();
+    assert!(refused(vec![]).starts_with("those names no machine"));
     let twice = vec![machine("a", "192.0.2.7", &[]), machine("a", "192.0.2.8", &[])];
-    assert_eq!(HostMap::new(twice), None);
-    let map = HostMap::new(vec![machine("a", "192.0.2.7", &[])]).unwrap();
+    assert!(refused(twice).starts_with("those: machine 2: a is the name of a machine already (machine 1)"));
+    let shouting = vec![machine("a", "192.0.2.7", &["b!"])];
+    assert!(refused(shouting).starts_with("those: machine 1: \"b!\" is no name of a machine"));
+    let map = HostMap::new(vec![machine("a", "192.0.2.7", &[])], "those").unwrap();
     assert_eq!(map.to_string(), "# BEGIN 1 machines\n192.0.2.7\ta\n# END 1 machines\n");
 }
 
@@ -135,7 +138,7 @@ proptest! {
         let machines: Vec<Machine> = machines.collect();
         prop_assume!(!machines.is_empty());
         // Two spellings can be one address: 0::1 and 00::1.
-        if let Some(map) = HostMap::new(machines) {
+        if let Ok(map) = HostMap::new(machines, "those") {
             prop_assert_eq!(&read(&map.to_string()).unwrap(), &map);
             prop_assert_eq!(&read(&serde_json::to_string(&map).unwrap()).unwrap(), &map);
         }

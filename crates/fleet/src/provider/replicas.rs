@@ -7,7 +7,7 @@ use virtmark_hypervisor::{Error, GuestLink};
 
 use super::Replica;
 use super::setup::tear_down_all;
-use crate::map::{HostMap, Machine};
+use crate::map::HostMap;
 
 /// Machines that were set up together; dropping them tears them down.
 pub struct Replicas {
@@ -25,14 +25,8 @@ pub(super) struct Member {
 impl Replicas {
     /// The error says why they make no map; they are torn down.
     pub(super) fn new(members: Vec<Member>) -> Result<Self, String> {
-        let lines: String = members
-            .iter()
-            .map(|Member { replica, .. }| {
-                let Machine { name, address, .. } = replica.machine();
-                format!("{address} {name}\n")
-            })
-            .collect();
-        match HostMap::from_bytes(lines.as_bytes(), "machines") {
+        let machines = members.iter().map(|member| member.replica.machine().clone()).collect();
+        match HostMap::new(machines, "machines") {
             Ok(map) => Ok(Self { members, map }),
             Err(error) => {
                 tear_down_all(members);

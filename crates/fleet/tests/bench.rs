@@ -26,10 +26,6 @@ struct One {
 }
 
 impl Provider for Machines {
-    fn name(&self) -> &str {
-        "fake"
-    }
-
     fn set_up(&self, name: &str, _: &Limit) -> virtmark_hypervisor::Result<Box<dyn Replica>> {
         let address = Address::parse(&format!("{name}.example")).unwrap();
         let place = Machine { name: name.into(), address, aliases: Vec::new() };

@@ -74,10 +74,6 @@ impl Fake {
 }
 
 impl Provider for Fake {
-    fn name(&self) -> &str {
-        "fake"
-    }
-
     fn set_up(&self, name: &str, limit: &Limit) -> Result<Box<dyn Replica>, Error> {
         let number: u16 = name.strip_prefix("vm-").unwrap().parse().unwrap();
         self.counts.most.fetch_max(1 + self.counts.now.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);

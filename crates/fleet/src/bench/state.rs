@@ -167,11 +167,6 @@ impl State {
         Ok(Self { directory: directory.into(), done, _lock: lock })
     }
 
-    /// Where the results are.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// The step of this key, if it is done and what came home of it is still there.
     pub fn done(&self, key: &str) -> Option<&Done> {
         let done = self.done.iter().find(|done| done.key == key)?;

@@ -29,7 +29,7 @@ use serde::Serialize;
 pub use address::{Address, Host};
 
 /// A longer map is not read.
-pub const MAP_LIMIT_BYTES: u64 = 16 << 20;
+const MAP_LIMIT_BYTES: u64 = 16 << 20;
 /// The port of machines that have none of their own.
 pub const DEFAULT_PORT: u16 = 22;
 

@@ -81,10 +81,6 @@ impl Hosted {
 }
 
 impl Provider for Hosted {
-    fn name(&self) -> &str {
-        &self.hypervisor.facts().name
-    }
-
     fn set_up(&self, name: &str, limit: &Limit) -> Result<Box<dyn Replica>> {
         let vmm = name.to_owned();
         // A start cannot be given up, but it ends with its VMM.
@@ -183,10 +179,14 @@ impl Replica for One {
 
     fn ended(&self) -> Option<String> {
         let state = self.machine.state();
+        // It is asked of all machines before every step, and a console is long.
+        if state == MachineState::Running {
+            return None;
+        }
         let console = self.machine.console_tail();
         let last = console.lines().rev().map(str::trim).find(|line| !line.is_empty());
         let said = last.map(|line| format!("; its console's last line is {line:?}")).unwrap_or_default();
-        (state != MachineState::Running).then(|| format!("it is {state}{said}"))
+        Some(format!("it is {state}{said}"))
     }
 
     fn tear_down(&mut self) -> Result<()> {

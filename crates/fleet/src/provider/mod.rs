@@ -22,9 +22,6 @@ pub use setup::{SetUpError, SetUpPlan, SetUpWatch, set_up};
 
 /// A place that gives machines: a hypervisor of this host ([`Hosted`]), a cluster.
 pub trait Provider: Send + Sync {
-    /// What it is called in results: `qemu`.
-    fn name(&self) -> &str;
-
     /// Makes a machine of this name, starts it, and waits until it is ready, which is when it can be worked with: its
     /// agent has answered, and where it is entered by SSH the server has greeted.
     ///

@@ -34,11 +34,6 @@ impl SetUpPlan {
 
 /// Is told what happens, from several threads.
 pub trait SetUpWatch: Sync {
-    /// A machine is set up now.
-    fn begun(&self, name: &str) {
-        let _ = name;
-    }
-
     /// A machine is ready, after this time.
     fn ready(&self, machine: &Machine, time: Duration) {
         let _ = (machine, time);
@@ -116,16 +111,13 @@ pub fn set_up(
         drop(failure);
         given_up.cancel();
     };
-    let one = |at: usize, name: &str| {
-        watch.begun(name);
-        match provider.set_up(name, &limit) {
-            Ok(replica) => {
-                let ready = started.elapsed();
-                watch.ready(replica.machine(), ready);
-                members.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(Member { replica, ready });
-            }
-            Err(error) => fail(name, error),
+    let one = |at: usize, name: &str| match provider.set_up(name, &limit) {
+        Ok(replica) => {
+            let ready = started.elapsed();
+            watch.ready(replica.machine(), ready);
+            members.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(Member { replica, ready });
         }
+        Err(error) => fail(name, error),
     };
     let work = || {
         while let (false, at) = (given_up.is_cancelled(), next.fetch_add(1, Ordering::Relaxed)) {

@@ -1,6 +1,7 @@
 //! Why a machine has no result.
 
 use std::fmt;
+use std::io;
 
 use serde::{Serialize, Serializer};
 use virtmark_model::FailureClass;
@@ -92,6 +93,14 @@ kinds! {
 }
 
 impl FailureKind {
+    /// Of something on this host that could not be read or written.
+    pub fn of_local(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => Self::LocalDiskFull,
+            _ => Self::LocalIo,
+        }
+    }
+
     /// Whether it may go away by itself while a machine starts.
     pub(crate) fn may_pass(self) -> bool {
         matches!(self, Self::Lost | Self::NameNotFound | Self::Unreachable)

@@ -45,11 +45,10 @@ pub(crate) fn arrived(source: &Source, arrived: &Arrived) -> Result<(), Failure>
 
 /// Something on this host that could not be written.
 pub(crate) fn local(error: &io::Error) -> Failure {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let (kind, remedy) = if full {
-        (FailureKind::LocalDiskFull, "; free some space, or choose another place with --output")
-    } else {
-        (FailureKind::LocalIo, "")
+    let kind = FailureKind::of_local(error);
+    let remedy = match kind {
+        FailureKind::LocalDiskFull => "; free some space, or choose another place with --output",
+        _ => "",
     };
     Failure::new(kind, format!("cannot keep the output on this host: {error}{remedy}"))
 }

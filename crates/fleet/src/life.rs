@@ -7,9 +7,10 @@ use virtmark_payload::metric::Results;
 
 use crate::fleet::{Places, Watch};
 use crate::gate::{Gate, pause};
+use crate::outcome::{MachineRun, nanoseconds};
 use crate::results::ResultsDir;
 use crate::transport::{End, Kept, Session, Transport};
-use crate::{Failure, FailureKind, Job, Limit, Stage, StageTime, far, map, outcome::MachineRun, script};
+use crate::{Failure, FailureKind, Job, Limit, Stage, StageTime, far, map, script};
 
 /// Between two attempts to reach a machine that is starting: from the first to the second, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -304,8 +305,4 @@ fn in_the_run(failure: Failure) -> Failure {
 
 fn no_session() -> Failure {
     Failure::new(FailureKind::Lost, "the connection was lost before the payload started")
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

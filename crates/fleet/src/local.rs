@@ -18,6 +18,8 @@ use virtmark_payload::{
     UnpackError, is_parameter_name, lint_file, unpack_file,
 };
 
+use crate::outcome::nanoseconds;
+
 /// How long a payload may run where neither its manifest nor the user says.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How soon a wish to stop is noticed.
@@ -233,8 +235,4 @@ fn ended(status: ExitStatus) -> Ended {
         (Some(exit_code), _) => Ended::Exited { exit_code },
         (None, signal) => Ended::Signaled { signal: signal.unwrap_or_default() },
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

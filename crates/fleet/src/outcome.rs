@@ -1,6 +1,7 @@
 //! What became of one machine.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use virtmark_model::{Outcome, Phase, Sample, Unit};
@@ -55,6 +56,11 @@ pub struct StageTime {
     pub duration_ns: u64,
     /// How often it was tried.
     pub attempts: u32,
+}
+
+/// A time as results have it.
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What became of one machine.

@@ -150,11 +150,9 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> 
 }
 
 fn cannot(attempted: &str, path: &Path, error: &io::Error) -> Failure {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let kind = if full { FailureKind::LocalDiskFull } else { FailureKind::LocalIo };
     let message =
         format!("cannot {attempted} {}: {error}; choose another place with --output", path.display());
-    Failure::new(kind, message)
+    Failure::new(FailureKind::of_local(error), message)
 }
 
 /// Writes the output of one machine to its files, as it comes.

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use virtmark_driver_qemu::{AcceleratorChoice, Qemu, QemuOptions};
+use virtmark_fleet::provider::Login;
 use virtmark_host::rundir::{Roots, RunDir};
 use virtmark_hypervisor::{
     BootImage, Command, GuestLink, Hypervisor, Machine, MachineSpec, Network, StopMode, ssh,
@@ -107,13 +108,8 @@ impl Bench {
 
     /// The authentication file, which trusts the host keys in `known_hosts` and no others.
     pub(crate) fn auth(&self, known_hosts: &Path) -> PathBuf {
-        let text = serde_json::json!({
-            "user": "root",
-            "method": "key",
-            "details": {"file": self.key.private},
-            "known_hosts": {"policy": "strict", "file": known_hosts},
-        });
-        self.write("auth.json", &text.to_string())
+        let (key, known_hosts) = (self.key.private.clone(), known_hosts.into());
+        self.write("auth.json", &Login { user: "root".into(), key, known_hosts }.auth_file())
     }
 
     fn write(&self, name: &str, text: &str) -> PathBuf {

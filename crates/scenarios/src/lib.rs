@@ -8,6 +8,7 @@ pub mod capture;
 mod command;
 pub mod compare;
 pub mod computesdk;
+mod cpus;
 mod destroy;
 pub mod figures;
 pub mod guest;
@@ -24,6 +25,7 @@ pub mod sweep;
 mod trial;
 pub mod tti;
 mod verdict;
+mod watch;
 
 pub use run::{Context, Ending, Error, Interrupt, Plan, Progress, Result, Sink, is_permanent};
 pub use verdict::Verdict;

@@ -1,8 +1,6 @@
 //! A run: machines are made, what tools need is prepared, and then block after block.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use virtmark_hypervisor::{Cancel, Capability, Hypervisor};
@@ -16,10 +14,8 @@ use super::session::Session;
 use super::side::{Bench, Side};
 use super::{Guest, Suite, Tool, reading, storage};
 use crate::recorder::Recorder;
+use crate::watch::watched;
 use crate::{Context, Ending, Plan, Result};
-
-/// How often it is looked whether the user wants a stop, which takes microseconds.
-const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Guest {
     /// Measures. `host` is the bare host as a platform. Every sample is in the sink before the next tool starts, and no
@@ -28,21 +24,10 @@ impl Guest {
     /// # Errors
     /// When a sample cannot be kept.
     pub fn run(&self, context: Context<'_>, host: &dyn Hypervisor) -> Result<Ending> {
-        let (cancel, over) = (Cancel::new(), AtomicBool::new(false));
+        let cancel = Cancel::new();
         let interrupt = context.interrupt;
-        thread::scope(|scope| {
-            // A tool may run for a minute: a stop does not wait for it.
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    if interrupt.wait(WATCH_INTERVAL) {
-                        return cancel.cancel();
-                    }
-                }
-            });
-            let ending = self.steps(context, host, &cancel);
-            over.store(true, Ordering::Relaxed);
-            ending
-        })
+        // A tool may run for a minute: a stop does not wait for it.
+        watched(interrupt, None, || cancel.cancel(), || self.steps(context, host, &cancel)).0
     }
 
     fn steps(&self, context: Context<'_>, host: &dyn Hypervisor, cancel: &Cancel) -> Result<Ending> {

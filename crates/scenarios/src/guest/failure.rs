@@ -72,13 +72,11 @@ impl ToolFailure {
             .with_raw(text)
     }
 
-    /// The tool ended in another way than by exiting with 0. `killed_for_memory`: whether the kernel has killed something
-    /// since because there was no memory.
+    /// The tool ended in another way than by exiting with 0. `killed_for_memory`: whether it was killed, and by the kernel
+    /// because there was no memory.
     pub(super) fn ended(tool: Tool, side: Side, output: &ExecOutput, killed_for_memory: bool) -> Self {
         let text = printed(output);
-        // A shell in between says it with 128 added.
-        let killed = matches!(output.status, ExecStatus::Signaled(9) | ExecStatus::Exited(137));
-        if killed && killed_for_memory {
+        if killed_for_memory {
             let remedy = match side {
                 Side::Guest => "give it more with --memory",
                 Side::Host => "the host's side has as much as the guest: give both more with --memory",

@@ -1,14 +1,13 @@
 //! What the host's side may use: as many CPUs and as much memory as the guest has.
 
-use std::fs;
 use std::time::Instant;
 
 use virtmark_host::cgroup::MachineCgroup;
 use virtmark_model::{Outcome, Unit};
 
 use super::side::Bench;
-use crate::Result;
 use crate::recorder::Recorder;
+use crate::{Result, cpus};
 
 /// The limits of the host's side.
 #[derive(Debug)]
@@ -33,22 +32,19 @@ impl HostLimits {
 
     /// Takes the first of the CPUs that this process may use.
     pub fn of_this_process(vcpus: u32, memory: Result<MachineCgroup, String>) -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let listed =
-            status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
-        Self::new(&numbers(listed), vcpus, memory)
+        Self::new(&cpus::allowed().unwrap_or_default(), vcpus, memory)
     }
 
     /// Puts the host's agent under the limits, which all that it starts then has too; and keeps what came of it.
     pub(super) fn apply(&self, bench: &Bench<'_>, recorder: &Recorder<'_>) -> Result<()> {
         let started = Instant::now();
         // The shell's parent is the agent.
-        let pin = format!("taskset -a -c -p {} $PPID", list(&self.cpus));
+        let pin = format!("taskset -a -c -p {} $PPID", cpus::list(&self.cpus));
         let pinned = match bench.told(&pin) {
             Some(_) => Outcome::Success { value: self.cpus.len() as f64 },
             None => Outcome::Skipped { reason: "taskset (util-linux) did not pin the host's side".into() },
         };
-        let labels = [("cpus".to_owned(), list(&self.cpus))].into();
+        let labels = [("cpus".to_owned(), cpus::list(&self.cpus))].into();
         recorder.keep("host_cpus", Unit::Count, started, pinned, Vec::new(), labels)?;
 
         let started = Instant::now();
@@ -69,21 +65,8 @@ impl HostLimits {
 
     /// Where the host's end of a network serves, as `taskset -c` takes it.
     pub(super) fn server_list(&self) -> Option<String> {
-        (!self.server_cpus.is_empty()).then(|| list(&self.server_cpus))
+        (!self.server_cpus.is_empty()).then(|| cpus::list(&self.server_cpus))
     }
-}
-
-/// The CPUs of a list as the kernel writes it: `0-3,8`. What is none of its forms is left out.
-fn numbers(list: &str) -> Vec<usize> {
-    let parts = list.trim().split(',').filter_map(|part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
-    });
-    parts.flatten().collect()
-}
-
-fn list(cpus: &[usize]) -> String {
-    cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -99,8 +82,5 @@ mod tests {
         assert_eq!(limits(&[3, 5, 8, 9], 2), (vec![3, 5], vec![8, 9]));
         assert_eq!(limits(&[0, 1, 2], 2), (vec![0, 1], vec![0, 1]));
         assert_eq!(limits(&[0, 1], 4), (vec![0, 1], vec![0, 1]));
-        assert_eq!(list(&[0, 3]), "0,3");
-        assert_eq!(numbers("\t0-2,5,8-9\n"), [0, 1, 2, 5, 8, 9]);
-        assert!(numbers("none").is_empty());
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use virtmark_model::Sample;
 use virtmark_stats::{Interval, StatsError};
 
-use super::report::paired;
+use super::report::{by_block, paired};
 use super::{Grade, Test};
 
 /// Bytes of a megabyte, in which the guide counts.
@@ -181,8 +181,5 @@ impl Graded {
 
 /// The values of a metric by block.
 fn values(samples: &[Sample], metric: &str) -> BTreeMap<u64, f64> {
-    let of_metric = samples.iter().filter(|sample| sample.metric == metric);
-    of_metric
-        .filter_map(|sample| Some((sample.labels.get("block")?.parse().ok()?, sample.outcome.value()?)))
-        .collect()
+    by_block(samples.iter().filter(|sample| sample.metric == metric))
 }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use virtmark_model::{Environment, FailureClass, Outcome, Run, RunId, RunStatus, Sample, Unit};
 use virtmark_stats::compare::Direction;
-use virtmark_stats::{Interval, StatsError, Summary};
+use virtmark_stats::{Interval, StatsError};
 
 use super::{Overhead, Side, Suite, Test};
+use crate::figures;
 
 /// The JSON object that `virtmark guest` prints. Figures are `null` where nothing succeeded, never 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -157,20 +158,17 @@ impl TestFigures {
         let (metric, unit) = test.metric();
         let blocks = paired(samples, test);
         let ratios: Vec<f64> = blocks.values().copied().collect();
-        let ratio = summary(&ratios)?.map(|all| RatioFigures {
+        let ratio = figures::summary(&ratios)?.map(|all| RatioFigures {
             point: all.median,
             ci95: all.median_ci95_exact,
             blocks,
             emulated,
         });
-        let mut more: BTreeMap<String, BTreeMap<Side, f64>> = BTreeMap::new();
+        let mut more = BTreeMap::new();
         for (other, _) in &test.metrics()[1..] {
-            for side in Side::BOTH {
-                let values: Vec<f64> =
-                    of(samples, other, side).filter_map(|sample| sample.outcome.value()).collect();
-                if let Some(all) = summary(&values)? {
-                    more.entry((*other).to_owned()).or_default().insert(side, all.median);
-                }
+            let medians = medians(samples, other)?;
+            if !medians.is_empty() {
+                more.insert((*other).to_owned(), medians);
             }
         }
         let skipped =
@@ -215,25 +213,21 @@ impl TestFigures {
 impl SideFigures {
     fn new(test: Test, samples: &[Sample], side: Side) -> Result<Self, StatsError> {
         let (metric, _) = test.metric();
-        let mut values = Vec::new();
-        let (mut failures, mut messages) = (BTreeMap::new(), BTreeMap::new());
+        let values = values(samples, metric, side);
+        let mut messages = BTreeMap::new();
         for sample in of(samples, metric, side) {
-            match &sample.outcome {
-                Outcome::Failure { class, message } => {
-                    *failures.entry(*class).or_default() += 1;
-                    let kind = sample.labels.get("failure_kind").cloned().unwrap_or_default();
-                    messages.entry(kind).or_insert_with(|| message.clone());
-                }
-                Outcome::Skipped { .. } => {}
-                Outcome::Success { value } => values.push(*value),
+            if let Outcome::Failure { message, .. } = &sample.outcome {
+                let kind = sample.labels.get("failure_kind").cloned().unwrap_or_default();
+                messages.entry(kind).or_insert_with(|| message.clone());
             }
         }
+        let failed = of(samples, metric, side).filter_map(|sample| sample.outcome.failure());
         let label =
             |name: &str| of(samples, metric, side).find_map(|sample| sample.labels.get(name).cloned());
         Ok(Self {
-            median: summary(&values)?.map(|all| all.median),
+            median: figures::summary(&values)?.map(|all| all.median),
             samples: values,
-            failures,
+            failures: figures::count(failed),
             messages,
             tool_version: label("tool_version"),
             network: label("network"),
@@ -250,21 +244,13 @@ impl Harness {
             sample.outcome.value().map(|value| value as u64)
         };
         let (tools_ns, harness_ns) = (time_ns("time_tools"), time_ns("time_harness"));
-        let mut exec_round_trip_ns = BTreeMap::new();
-        for side in Side::BOTH {
-            let times: Vec<f64> =
-                of(samples, "exec_round_trip", side).filter_map(|sample| sample.outcome.value()).collect();
-            if let Some(all) = summary(&times)? {
-                exec_round_trip_ns.insert(side, all.median);
-            }
-        }
         let share = |harness: u64, tools: u64| harness as f64 / (harness + tools).max(1) as f64;
         Ok(Self {
             prepare_ns: time_ns("time_prepare"),
             tools_ns,
             harness_ns,
             harness_share: harness_ns.zip(tools_ns).map(|(harness, tools)| share(harness, tools)),
-            exec_round_trip_ns,
+            exec_round_trip_ns: medians(samples, "exec_round_trip")?,
         })
     }
 }
@@ -291,12 +277,8 @@ impl HostLimitFacts {
 /// The ratio of each block in which both sides have a value, guest by host. Without one of the host's there is none.
 pub(super) fn paired(samples: &[Sample], test: Test) -> BTreeMap<u64, f64> {
     let (metric, _) = test.metric();
-    let by_block = |side| -> BTreeMap<u64, f64> {
-        of(samples, metric, side)
-            .filter_map(|sample| Some((sample.labels.get("block")?.parse().ok()?, sample.outcome.value()?)))
-            .collect()
-    };
-    let (guest, host) = (by_block(Side::Guest), by_block(Side::Host));
+    let (guest, host) =
+        (by_block(of(samples, metric, Side::Guest)), by_block(of(samples, metric, Side::Host)));
     guest
         .into_iter()
         .filter_map(|(block, value)| {
@@ -306,13 +288,32 @@ pub(super) fn paired(samples: &[Sample], test: Test) -> BTreeMap<u64, f64> {
         .collect()
 }
 
+/// The value of each block.
+pub(super) fn by_block<'a>(samples: impl Iterator<Item = &'a Sample>) -> BTreeMap<u64, f64> {
+    samples
+        .filter_map(|sample| Some((sample.labels.get("block")?.parse().ok()?, sample.outcome.value()?)))
+        .collect()
+}
+
+/// The median of a metric on each side that has one.
+fn medians(samples: &[Sample], metric: &str) -> Result<BTreeMap<Side, f64>, StatsError> {
+    let mut medians = BTreeMap::new();
+    for side in Side::BOTH {
+        if let Some(all) = figures::summary(&values(samples, metric, side))? {
+            medians.insert(side, all.median);
+        }
+    }
+    Ok(medians)
+}
+
+/// The values of a metric on one side, in the order measured.
+fn values(samples: &[Sample], metric: &str, side: Side) -> Vec<f64> {
+    of(samples, metric, side).filter_map(|sample| sample.outcome.value()).collect()
+}
+
 /// The samples of a metric on one side.
 fn of<'a>(samples: &'a [Sample], metric: &'a str, side: Side) -> impl Iterator<Item = &'a Sample> {
     samples.iter().filter(move |sample| {
         sample.metric == metric && sample.labels.get("side").is_some_and(|label| label == side.as_str())
     })
-}
-
-fn summary(values: &[f64]) -> Result<Option<Summary>, StatsError> {
-    crate::figures::summary(values)
 }

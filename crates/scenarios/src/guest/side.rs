@@ -156,6 +156,7 @@ impl<'a> Bench<'a> {
 
     /// A tool's failure, from the way it ended.
     pub(super) fn failure_of(&self, tool: Tool, output: &ExecOutput) -> ToolFailure {
+        // A shell in between says it with 128 added.
         let killed = matches!(output.status, ExecStatus::Signaled(9) | ExecStatus::Exited(137));
         let for_memory = killed && {
             let now = self.killed_for_memory();

@@ -61,9 +61,6 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// All tools, alphabetically.
-    pub const ALL: [Self; 5] = [Self::Fio, Self::Iperf3, Self::Openssl, Self::Ping, Self::Sysbench];
-
     /// The program.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,6 +5,8 @@ use std::path::Path;
 use virtmark_host::cgroup::{Limits, MachineCgroup};
 use virtmark_host::rundir::RunDir;
 
+use crate::cpus;
+
 /// Processes and threads of the target and the generator together; as many as a small guest would have.
 const TASKS: u32 = 16_384;
 /// Moves itself into the cgroups that are named before `--`, and becomes what comes after.
@@ -81,33 +83,13 @@ impl Cap {
 /// Pins to the first `count` CPUs that this process may use, where util-linux is installed.
 fn pin_to(count: u32) -> Option<Vec<String>> {
     let program = ["/usr/bin/taskset", "/bin/taskset"].into_iter().find(|path| Path::new(path).is_file())?;
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    let cpus: Vec<String> =
-        cpus_of(list.trim())?.into_iter().take(count as usize).map(|cpu| cpu.to_string()).collect();
-    Some(vec![program.into(), "-c".into(), cpus.join(",")])
-}
-
-/// The CPUs of a list such as `0-2,5` (cpuset(7)).
-fn cpus_of(list: &str) -> Option<Vec<u32>> {
-    let mut cpus = Vec::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        cpus.extend(first.parse::<u32>().ok()?..=last.parse().ok()?);
-    }
-    Some(cpus)
+    let cpus: Vec<usize> = cpus::allowed()?.into_iter().take(count as usize).collect();
+    Some(vec![program.into(), "-c".into(), cpus::list(&cpus)])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_of_cpus_are_read() {
-        assert_eq!(cpus_of("0-2,5"), Some(vec![0, 1, 2, 5]));
-        assert_eq!(cpus_of("3"), Some(vec![3]));
-        assert_eq!(cpus_of("x"), None);
-    }
 
     #[test]
     fn a_cap_of_nothing_changes_no_command() {

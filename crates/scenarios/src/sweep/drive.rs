@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use virtmark_host::rundir::RunDir;
 use virtmark_hypervisor::{Hypervisor, MachineSpec};
-use virtmark_load::{Arrivals, Job, Load, TargetSpec, run_target};
+use virtmark_load::{Arrivals, Cancel, Job, Load, TargetSpec, run_target};
 use virtmark_model::{FailureClass, Sample};
 
 use super::error::Error;
@@ -16,10 +16,11 @@ use super::live::Live;
 use super::plan::{Driven, SweepPlan};
 use super::result::{METRIC, RunResult};
 use super::row::Row;
-use super::sandboxes::{Sandboxes, watched};
+use super::sandboxes::Sandboxes;
 use super::schedule::Step;
 use super::site::{Ground, Outfit, Site};
 use crate::recorder::Recorder;
+use crate::watch::watched;
 use crate::{Context, Ending, Plan, Progress, is_permanent};
 
 /// Machines in a row that do not get ready, after which a sweep ends.
@@ -292,10 +293,12 @@ impl Course<'_, '_> {
         };
         let live = &mut self.live;
         let mut on_progress = |progress| live.take(progress);
-        let watched = watched(self.ground.interrupt, plan.timeout(), |cancel| {
-            run_target(&target, &load, &mut on_progress, cancel)
+        let cancel = Cancel::new();
+        let stop = || cancel.cancel();
+        let ended = watched(self.ground.interrupt, Some(plan.timeout()), stop, || {
+            run_target(&target, &load, &mut on_progress, &cancel)
         });
-        match watched {
+        match ended {
             (_, true) => result.time_out(plan.timeout()),
             (Ok(outcome), false) => {
                 result.take(&outcome);

@@ -2,48 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use virtmark_hypervisor::{Command, Error, ExecStatus, Hypervisor, Machine, MachineSpec};
-use virtmark_load::{CallFailure, Cancel, Limit, Target, Worker};
+use virtmark_load::{CallFailure, Limit, Target, Worker};
 
 use super::plan::PerRequest;
-use crate::Interrupt;
 
 /// The least time that a service can be asked to keep to.
 const LEAST: Duration = Duration::from_millis(1);
-
-/// Runs `work` and tells it to stop when the user wants that, or when `timeout` has passed, which comes back beside its
-/// result.
-pub(super) fn watched<T>(
-    interrupt: &dyn Interrupt,
-    timeout: Duration,
-    work: impl FnOnce(&Cancel) -> T,
-) -> (T, bool) {
-    const LOOK: Duration = Duration::from_millis(50);
-    let cancel = Cancel::new();
-    let deadline = Instant::now() + timeout;
-    let (over, ended) = channel::<()>();
-    thread::scope(|scope| {
-        let cancel = &cancel;
-        let watcher = scope.spawn(move || {
-            // Something is sent, or the sender is gone, when the work is done.
-            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
-                let is_late = Instant::now() >= deadline;
-                if is_late || interrupt.is_requested() {
-                    cancel.cancel();
-                    return is_late;
-                }
-            }
-            false
-        });
-        let result = work(cancel);
-        drop(over);
-        (result, watcher.join().unwrap_or(false))
-    })
-}
 
 /// A service whose sandboxes are called.
 pub(super) struct Sandboxes {
@@ -138,43 +105,4 @@ impl Worker for LifeWorker {
 
 fn failure(error: Error) -> CallFailure {
     CallFailure::new(error.class().as_str(), error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Wish(bool);
-
-    impl Interrupt for Wish {
-        fn is_requested(&self) -> bool {
-            self.0
-        }
-
-        fn wait(&self, timeout: Duration) -> bool {
-            thread::sleep(timeout);
-            self.0
-        }
-    }
-
-    /// Works until it is told to stop, or for as long as that.
-    fn work(longest: Duration) -> impl Fn(&Cancel) -> bool {
-        move |cancel| {
-            let deadline = Instant::now() + longest;
-            while !cancel.is_cancelled() && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(1));
-            }
-            cancel.is_cancelled()
-        }
-    }
-
-    #[test]
-    fn work_is_told_to_stop_at_the_limit_and_by_the_user_and_only_the_limit_is_late() {
-        let long = Duration::from_secs(60);
-        assert_eq!(watched(&Wish(false), Duration::from_millis(10), work(long)), (true, true));
-        assert_eq!(watched(&Wish(true), long, work(long)), (true, false));
-        let started = Instant::now();
-        assert_eq!(watched(&Wish(false), long, work(Duration::ZERO)), (false, false));
-        assert!(started.elapsed() < Duration::from_secs(30));
-    }
 }

@@ -7,12 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use virtmark_fleet::provider::Replicas;
 use virtmark_host::process::RUN_ID_VARIABLE;
 use virtmark_host::signals::Interrupt;
 
 use super::Deaths;
+use super::family::Family;
 use super::place::Place;
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -20,7 +21,7 @@ use crate::progress::Progress;
 /// Between two looks at the user's wishes.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a command that the terminal told of Ctrl-C may take to end before it is asked itself, and then until it is
-/// killed.
+/// killed, with all that it has started.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a line of the shell, with the files of the machines in its environment; its exit is the program's.
@@ -53,7 +54,8 @@ fn wait(
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<ExitStatus> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = Pid::from_child(&child);
+    let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch the command of --exec")?;
     let (tell, told) = mpsc::channel();
     thread::Builder::new()
         .name("command".into())
@@ -64,9 +66,19 @@ fn wait(
         .context("cannot wait for the command of --exec")?;
     let mut deaths = Deaths::default();
     let mut next = None;
+    // Those who were asked to end, and until when they may.
+    let mut asked: Option<(Family, Instant)> = None;
     loop {
         match told.recv_timeout(LOOK) {
-            Ok(status) => return status.context("cannot wait for the command of --exec"),
+            Ok(status) => {
+                // A shell that is asked ends at once; what it ran may have something to bring to an end.
+                if let Some((family, until)) = asked
+                    && !family.wait(until)
+                {
+                    family.signal(Signal::KILL);
+                }
+                return status.context("cannot wait for the command of --exec");
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 anyhow::bail!("the command of --exec cannot be waited for any more")
             }
@@ -79,9 +91,16 @@ fn wait(
             (Instant::now() + patience, Signal::TERM)
         });
         if Instant::now() >= at {
-            // It is not reaped before the next look, so its pid is its own; one that has ended needs no signal.
-            let _ = pid.map(|pid| kill_process(pid, how));
-            next = Some((Instant::now() + PATIENCE, Signal::KILL));
+            let until = Instant::now() + PATIENCE;
+            let process = process.try_clone().context("cannot watch the command of --exec")?;
+            let family = Family::of(process, pid);
+            family.signal(how);
+            // Of those who were asked, some may have been left by who started them.
+            if let Some((earlier, _)) = &asked {
+                earlier.signal(how);
+            }
+            asked.get_or_insert((family, until));
+            next = Some((until, Signal::KILL));
         }
     }
 }

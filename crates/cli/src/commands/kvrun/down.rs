@@ -85,7 +85,7 @@ fn ask(shown: &Shown) -> Option<OwnedFd> {
 }
 
 /// Whether the process ends until then.
-fn wait(process: &OwnedFd, deadline: Instant) -> bool {
+pub(super) fn wait(process: &OwnedFd, deadline: Instant) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // A time beyond what the system can tell is as good as none.

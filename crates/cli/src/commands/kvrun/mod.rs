@@ -3,6 +3,7 @@
 mod command;
 mod detach;
 mod down;
+mod family;
 mod list;
 mod place;
 

@@ -15,6 +15,8 @@ use crate::{ReportError, RunSamples, format, notes};
 const LONGEST_VALUE: usize = 200;
 /// With more runs than this, only the conditions that differ have a column for each.
 const MOST_COLUMNS: usize = 8;
+/// Headings of the figures of a metric.
+const FIGURES: [&str; 9] = ["ok", "failed", "median", "95 % interval", "mean", "p95", "p99", "min", "max"];
 
 /// A report about the runs, in the order given, in CommonMark with the tables of GitHub.
 ///
@@ -103,10 +105,9 @@ fn runs_table(entries: &[Entry<'_>]) -> Table {
 fn figures(entries: &[Entry<'_>]) -> Table {
     let mut table = Table::new("");
     table.column("metric", Column::Name).column("", Column::Name);
-    for heading in ["ok", "failed", "median", "95 % interval", "mean", "p95", "p99", "min", "max"] {
+    for heading in FIGURES {
         table.column(heading, Column::Figure);
     }
-    let (mut unsupported, mut without_interval) = (false, false);
     for entry in entries {
         for metric in &entry.metrics {
             let mut row: Vec<Cell> = vec![metric.name.into(), entry.letter.as_str().into()];
@@ -115,7 +116,6 @@ fn figures(entries: &[Entry<'_>]) -> Table {
             if let Some(summary) = &metric.summary {
                 let value = |number: f64| Cell::from(format::value(number, metric.unit));
                 let interval = summary.median_ci95;
-                without_interval |= interval.is_none();
                 row.push(value(summary.median));
                 row.push(interval.map_or_else(
                     || "–".into(),
@@ -123,25 +123,18 @@ fn figures(entries: &[Entry<'_>]) -> Table {
                 ));
                 row.push(value(summary.mean));
                 for percentile in [summary.p95, summary.p99] {
-                    unsupported |= !percentile.supported;
                     let mark = (!percentile.supported).then_some('*');
                     row.push(Cell { mark, ..value(percentile.value) });
                 }
                 row.extend([value(summary.min), value(summary.max)]);
+            } else {
+                row.resize_with(FIGURES.len() + 2, || "–".into());
             }
             table.row(row);
         }
     }
-    for metric in entries.iter().flat_map(|entry| &entry.metrics) {
-        for note in [notes::failures(metric), notes::skips(metric)].into_iter().flatten() {
-            table.note(format!("{}: {note}", metric.name), crate::Tone::Plain);
-        }
-    }
-    if unsupported {
-        table.note(notes::UNSUPPORTED, crate::Tone::Plain);
-    }
-    if without_interval {
-        table.note(notes::NO_INTERVAL, crate::Tone::Plain);
+    for note in notes::summary(entries) {
+        table.note(note, crate::Tone::Plain);
     }
     table
 }

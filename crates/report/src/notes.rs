@@ -2,6 +2,9 @@
 
 use virtmark_model::{Run, RunStatus, Unit};
 
+use virtmark_stats::Summary;
+
+use crate::entry::Entry;
 use crate::format;
 use crate::metric::Metric;
 
@@ -87,6 +90,14 @@ pub(crate) fn skips(metric: &Metric<'_>) -> Option<String> {
 
 /// Samples far from the rest; none when there are none.
 pub(crate) fn outliers(metric: &Metric<'_>) -> Option<String> {
+    let total = metric.summary?.outliers.total();
+    let noun = if total == 1 { "outlier" } else { "outliers" };
+    let kinds = outlier_kinds(metric)?;
+    Some(format!("{total} {noun} by Tukey's fences ({kinds}): counted, not removed."))
+}
+
+/// Samples far from the rest by kind: `1 high mild, 2 high severe`.
+fn outlier_kinds(metric: &Metric<'_>) -> Option<String> {
     let outliers = metric.summary?.outliers;
     let named = [
         (outliers.low_severe, "low severe"),
@@ -96,11 +107,54 @@ pub(crate) fn outliers(metric: &Metric<'_>) -> Option<String> {
     ];
     let parts: Vec<String> =
         named.iter().filter(|(times, _)| *times > 0).map(|(times, name)| format!("{times} {name}")).collect();
-    let total = outliers.total();
-    (total > 0).then(|| {
-        let noun = if total == 1 { "outlier" } else { "outliers" };
-        format!("{total} {noun} by Tukey's fences ({}): counted, not removed.", parts.join(", "))
-    })
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// What stands below a table of the metrics of runs. What holds for several metrics of a run is said once.
+pub(crate) fn summary(entries: &[Entry<'_>]) -> Vec<String> {
+    let mut said = Vec::new();
+    for entry in entries {
+        let letter = if entries.len() > 1 { format!("{}, ", entry.letter) } else { String::new() };
+        let mut skipped: Vec<(String, Vec<&str>)> = Vec::new();
+        for metric in &entry.metrics {
+            said.extend(failures(metric).map(|note| format!("{letter}{}: {note}", metric.name)));
+            let Some(note) = skips(metric) else { continue };
+            match skipped.iter_mut().find(|(same, _)| *same == note) {
+                Some((_, names)) => names.push(metric.name),
+                None => skipped.push((note, vec![metric.name])),
+            }
+        }
+        said.extend(skipped.into_iter().map(|(note, names)| match names.as_slice() {
+            [one] => format!("{letter}{one}: {note}"),
+            several => format!("{letter}{}, of each: {note}", several.join(", ")),
+        }));
+        let with_outliers = || entry.metrics.iter().filter(|metric| outlier_kinds(metric).is_some());
+        match with_outliers().count() {
+            0 => {}
+            1 => said.extend(
+                with_outliers()
+                    .filter_map(|metric| Some(format!("{letter}{}: {}", metric.name, outliers(metric)?))),
+            ),
+            _ => {
+                let kinds = with_outliers()
+                    .filter_map(|metric| Some(format!("{} ({})", metric.name, outlier_kinds(metric)?)));
+                let kinds = kinds.collect::<Vec<_>>().join("; ");
+                said.push(format!("{letter}outliers by Tukey's fences, counted and not removed: {kinds}."));
+            }
+        }
+    }
+    let summaries =
+        || entries.iter().flat_map(|entry| &entry.metrics).filter_map(|metric| metric.summary.as_ref());
+    let unsupported = |summary: &Summary| {
+        [summary.p50, summary.p90, summary.p95, summary.p99].iter().any(|percentile| !percentile.supported)
+    };
+    if summaries().any(unsupported) {
+        said.push(UNSUPPORTED.into());
+    }
+    if summaries().any(|summary| summary.median_ci95.is_none()) {
+        said.push(NO_INTERVAL.into());
+    }
+    said
 }
 
 /// What the mark on a percentile means.
@@ -127,7 +181,8 @@ pub(crate) fn unaccounted(metric: &Metric<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures;
+    use crate::entry::entries;
+    use crate::{RunSamples, fixtures};
     use virtmark_model::FailureClass;
 
     #[test]
@@ -157,6 +212,27 @@ mod tests {
         );
         assert_eq!(skips(&metrics[0]).unwrap(), "1 skipped: no vsock (1).");
         assert_eq!(outliers(&metrics[0]), None);
+    }
+
+    #[test]
+    fn what_holds_for_several_metrics_is_said_once() {
+        let mut samples = Vec::new();
+        for metric in ["a", "b", "c"] {
+            let typical = [("x", 1e9)];
+            let mut of_metric = fixtures::timed_samples(metric, &typical, 1, 9);
+            if metric != "c" {
+                of_metric[0].outcome = virtmark_model::Outcome::Success { value: 1e15 };
+                of_metric.push(fixtures::skip(9, metric, "no vsock"));
+            }
+            samples.extend(of_metric);
+        }
+        let run = RunSamples::new(fixtures::run("tti", 0, fixtures::kvm()), samples);
+        let told = summary(&entries(&[run]).unwrap());
+        assert_eq!(told[0], "a, b, of each: 1 skipped: no vsock (1).");
+        assert_eq!(
+            told[1],
+            "outliers by Tukey's fences, counted and not removed: a (1 high severe); b (1 high severe)."
+        );
     }
 
     #[test]

@@ -17,14 +17,15 @@ const LOGARITHMIC_FROM: f64 = 100.0;
 /// From this quotient of the largest and the smallest median on, curves on a linear axis would be vertical lines.
 const LOGARITHMIC_FROM_MEDIANS: f64 = 5.0;
 
-pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>]) {
+/// With `judged`, grades stand elsewhere and are not said again.
+pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>], judged: bool) {
     let names = metric_names(entries);
     body.element("section", &[("class", &"summary")], |section| {
         section.leaf("h2", &[], "Summary");
         if names.is_empty() {
             section.leaf("p", &[], "Nothing was measured.");
         } else {
-            draw_summary(section, entries, &names);
+            draw_summary(section, entries, &names, judged);
         }
     });
     for (name, unit) in names {
@@ -58,9 +59,9 @@ fn having<'e, 'a>(
 /// Headings of the figures beyond the median.
 const SPREAD: [&str; 9] = ["mean", "sd", "MAD", "p90", "p95", "p99", "min", "max", "outliers"];
 
-fn draw_summary(section: &mut Markup, entries: &[Entry<'_>], names: &[(&str, Unit)]) {
+fn draw_summary(section: &mut Markup, entries: &[Entry<'_>], names: &[(&str, Unit)], judged: bool) {
     let several = entries.len() > 1;
-    let extra = extra_titles(entries);
+    let extra = if judged { Vec::new() } else { extra_titles(entries) };
     let mut headings = vec![("metric", "")];
     if several {
         headings.push(("run", ""));
@@ -91,7 +92,7 @@ fn draw_summary(section: &mut Markup, entries: &[Entry<'_>], names: &[(&str, Uni
             }
         }
     });
-    tables::notes(section, &summary_notes(entries));
+    tables::notes(section, &notes::summary(entries));
 }
 
 fn extra_titles<'a>(entries: &[Entry<'a>]) -> Vec<&'a str> {
@@ -156,33 +157,6 @@ fn interval(summary: &Summary, unit: Unit) -> String {
     summary
         .median_ci95
         .map_or_else(|| "–".into(), |interval| format::range(interval.low, interval.high, unit, "–"))
-}
-
-fn summary_notes(entries: &[Entry<'_>]) -> Vec<String> {
-    let mut said = Vec::new();
-    for entry in entries {
-        for metric in &entry.metrics {
-            let about = if entries.len() > 1 {
-                format!("{}, {}", entry.letter, metric.name)
-            } else {
-                metric.name.into()
-            };
-            let notes = [notes::failures(metric), notes::skips(metric), notes::outliers(metric)];
-            said.extend(notes.into_iter().flatten().map(|note| format!("{about}: {note}")));
-        }
-    }
-    let summaries =
-        || entries.iter().flat_map(|entry| &entry.metrics).filter_map(|metric| metric.summary.as_ref());
-    let unsupported = |summary: &Summary| {
-        [summary.p50, summary.p90, summary.p95, summary.p99].iter().any(|percentile| !percentile.supported)
-    };
-    if summaries().any(unsupported) {
-        said.push(notes::UNSUPPORTED.into());
-    }
-    if summaries().any(|summary| summary.median_ci95.is_none()) {
-        said.push(notes::NO_INTERVAL.into());
-    }
-    said
 }
 
 fn draw_metric(section: &mut Markup, entries: &[Entry<'_>], name: &str, unit: Unit) {

@@ -54,7 +54,7 @@ pub fn report(runs: &[RunSamples], options: &Options) -> Result<String, ReportEr
         html.element("body", &[], |body| {
             draw_header(body, &title, &entries, options);
             parts.iter().for_each(|part| sections::draw_part(body, part));
-            metrics::draw(body, &entries);
+            metrics::draw(body, &entries, options.suite.is_some());
             sections::draw(body, &entries);
             facts::draw(body, &entries);
             if let Some(suite) = &options.suite {

@@ -174,7 +174,8 @@ fn an_interrupted_suite_keeps_what_is_done_and_goes_on_with_the_rest() {
     assert_eq!(rest["suite_id"], id);
     assert_ne!(rest["run_id"], id);
     let labels: Vec<&Value> = rest["steps"].as_array().unwrap().iter().map(|step| &step["label"]).collect();
-    assert_eq!(labels, ["slow"]);
+    assert_eq!(labels, ["first", "slow"]);
+    assert_eq!(rest["steps"][0], report["steps"][0]);
     // By the id of the part as well, and nothing is left then.
     let part = rest["run_id"].as_str().unwrap();
     world
@@ -203,6 +204,86 @@ fn an_interrupted_suite_keeps_what_is_done_and_goes_on_with_the_rest() {
         .assert()
         .code(2)
         .stderr(contains("is no part of a suite"));
+}
+
+#[test]
+fn a_killed_suite_goes_on_and_what_failed_before_counts() {
+    let world = World::new();
+    // On the second machine, which finds the directory made, the command kills the agent: of this step, some succeeded.
+    let command = format!("mkdir '{}' || kill -KILL $PPID", world.path("made").display());
+    let partly = native(&format!("label = \"partly\"\niterations = 2\ncmd = \"{command}\""));
+    let slow = native("label = \"slow\"\niterations = 20\ncmd = \"sleep 0.1\"");
+    let file = suite(&world, "", &[&partly, &slow]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_virtmark"))
+        .args(["suite", "run", &file])
+        .envs(world.environment())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(|| measured(&world) >= 5);
+    let named = |selector: &str| world.json(&["show", selector]);
+    let id = named("suite-")["suite_id"].as_str().unwrap().to_owned();
+    world
+        .virtmark(&["suite", "run", &file, "--resume", &id])
+        .assert()
+        .code(2)
+        .stdout("")
+        .stderr(contains(format!("{id} is being run")));
+    kill("KILL", child.id());
+    wait_for(|| child.try_wait().unwrap().is_some());
+    let begun = named(&id);
+    assert_eq!((&begun["status"], &begun["left"]), (&Value::from("interrupted"), &Value::from(1)));
+
+    let resume = |selector: &str| {
+        let output = world.virtmark(&["suite", "run", &file, "--resume", selector]).assert().code(3);
+        let output = output.get_output();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (report, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (whole, told) = resume(&id);
+    assert!(told.contains("1 of 2 steps of mine") && told.contains("made in 2 parts"), "{told}");
+    let steps = whole["steps"].as_array().unwrap();
+    let ends: Vec<_> = steps.iter().map(|step| (&step["label"], &step["exit"])).collect();
+    assert_eq!(serde_json::json!(ends), serde_json::json!([["partly", 3], ["slow", 0]]));
+    assert_eq!(
+        [&whole["status"], &whole["succeeded"], &whole["failed"], &whole["left"]],
+        [&Value::from("complete"), &Value::from(1), &Value::from(1), &Value::from(0)]
+    );
+    let part = whole["run_id"].as_str().unwrap();
+    assert_eq!(whole["parts"], serde_json::json!([id, part]));
+    // Nothing is left then; the suite is as it was, by either id.
+    let (again, told) = resume(part);
+    assert!(told.contains("nothing is left"), "{told}");
+    for same in [again, named(&id), named(part)] {
+        assert_eq!(same, whole);
+    }
+    let markdown = world.virtmark(&["report", &id, "--format", "markdown"]).assert().success();
+    let markdown = String::from_utf8_lossy(&markdown.get_output().stdout).into_owned();
+    assert!(markdown.contains("1 of 2 steps succeeded, 1 failed"), "{markdown}");
+    // What was measured of the step that was killed is a run of its own, and kept.
+    assert_eq!(world.json(&["runs", "--json"]).as_array().unwrap().len(), 5);
+    world.assert_clean();
+}
+
+#[test]
+fn what_the_time_does_not_suffice_for_is_left_out_and_can_be_run_later() {
+    let world = World::new();
+    let steps = [&native("iterations = 1"), &*native("label = \"later\"\niterations = 1")];
+    let file = suite(&world, "time_limit = \"0s\"", &steps);
+    let output = world.virtmark(&["suite", "run", &file]).assert().success();
+    let output = output.get_output();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["skipped"], &report["left"]), (&Value::from(2), &Value::from(0)));
+    assert!(report["steps"][1]["message"].as_str().unwrap().contains("time_limit of 0 ns was over"));
+    let id = report["suite_id"].as_str().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains(&format!("to go on: virtmark suite run {file} --resume {id}")), "{errors}");
+
+    // The time may change; what is measured may not.
+    let file = suite(&world, "time_limit = \"1h\"", &steps);
+    let whole = world.json(&["suite", "run", &file, "--resume", id]);
+    assert_eq!((&whole["succeeded"], &whole["skipped"]), (&Value::from(2), &Value::from(0)));
 }
 
 #[test]

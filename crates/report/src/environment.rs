@@ -98,7 +98,7 @@ pub(crate) fn command_line(run: &Run) -> Option<String> {
         Value::String(line) => Some(line.clone()),
         Value::Array(arguments) => {
             let quoted: Option<Vec<String>> =
-                arguments.iter().map(|argument| argument.as_str().map(quote)).collect();
+                arguments.iter().map(|argument| argument.as_str().map(format::shell_word)).collect();
             quoted.map(|quoted| quoted.join(" "))
         }
         _ => None,
@@ -219,15 +219,6 @@ fn flatten(name: &str, value: &Value, options: &mut Vec<(String, String)>) {
         Value::String(text) => options.push((name.into(), text.clone())),
         other => options.push((name.into(), other.to_string())),
     }
-}
-
-/// An argument as a POSIX shell reads it back.
-fn quote(argument: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&byte);
-    if !argument.is_empty() && argument.bytes().all(plain) {
-        return argument.into();
-    }
-    format!("'{}'", argument.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

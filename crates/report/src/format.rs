@@ -149,6 +149,15 @@ fn significant(number: f64) -> String {
     format!("{number:.*}", usize::try_from(3 - magnitude).unwrap_or(0))
 }
 
+/// An argument as a POSIX shell reads it back, so that a command that is shown can be pasted.
+pub fn shell_word(argument: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&byte);
+    if !argument.is_empty() && argument.bytes().all(plain) {
+        return argument.into();
+    }
+    format!("'{}'", argument.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

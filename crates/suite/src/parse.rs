@@ -11,8 +11,8 @@ use crate::raw::integer;
 use crate::{Parameter, Place, Problem, RawStep, Value};
 
 /// Keys of `[suite]`.
-const SUITE_KEYS: [&str; 7] =
-    ["name", "order", "seed", "repetitions", "warm_up", "cool_down", "stop_on_failure"];
+const SUITE_KEYS: [&str; 8] =
+    ["name", "order", "seed", "repetitions", "warm_up", "cool_down", "stop_on_failure", "time_limit"];
 /// Keys of a step that are not its command's.
 const STEP_KEYS: [&str; 4] = ["run", "label", "repetitions", "cool_down"];
 /// The key of a step that [`Suite::warm_up`] stands for.
@@ -49,6 +49,8 @@ pub struct Suite {
     pub cool_down: Duration,
     /// Whether the first step that fails ends it.
     pub stop_on_failure: bool,
+    /// After so long no further step is begun.
+    pub time_limit: Option<Duration>,
     /// What is measured, in the order of the file; never empty.
     pub steps: Vec<Step>,
 }
@@ -156,10 +158,11 @@ impl Reader<'_> {
                 false
             }
         };
+        let time_limit = self.duration(head, "time_limit");
         self.unknown(head, &SUITE_KEYS, "[suite]");
         let defaults = Defaults { repetitions, cool_down, warm_up };
         let steps = self.steps(document, &defaults);
-        Some(Suite { name: name?, order: order?, cool_down, stop_on_failure, steps: steps? })
+        Some(Suite { name: name?, order: order?, cool_down, stop_on_failure, time_limit, steps: steps? })
     }
 
     fn name(&mut self, head: &DeTable<'_>, span: &Range<usize>) -> Option<String> {

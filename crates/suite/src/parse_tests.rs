@@ -42,7 +42,7 @@ fn problems(text: &str) -> Vec<String> {
 fn a_suite_is_read_with_its_defaults() {
     let suite = Suite::parse(
         "[suite]\nname = 'a b'\norder = 'random'\nseed = 0x10\nrepetitions = 2\nwarm_up = 3\ncool_down = '5s'\n\
-         stop_on_failure = true\n\
+         stop_on_failure = true\ntime_limit = '90s'\n\
          [[step]]\nrun = 'tti'\niterations = 10\n\
          [[step]]\nrun = 'guest cpu'\nlabel = 'cpu'\nrepetitions = 1\ncool_down = '1s'\n\
          [[step]]\nrun = 'tti'\nwarm_up = 0\n",
@@ -51,7 +51,7 @@ fn a_suite_is_read_with_its_defaults() {
     .unwrap();
     assert_eq!(suite.name, "a b");
     assert_eq!(suite.order, Order::Random { seed: Some(16) });
-    assert!(suite.stop_on_failure);
+    assert_eq!((suite.stop_on_failure, suite.time_limit), (true, Some(Duration::from_secs(90))));
     let steps: Vec<_> = suite
         .steps
         .iter()
@@ -73,7 +73,7 @@ fn a_suite_is_read_with_its_defaults() {
 #[test]
 fn everything_that_is_wrong_is_told_at_once_in_the_order_of_the_file() {
     let text = "[suite]\nname = ''\nordre = 1\norder = 'up'\nseed = -1\nrepetitions = 0\ncool_down = 5\n\
-                stop_on_failure = 1\nwarm_up = 'x'\n\
+                stop_on_failure = 1\nwarm_up = 'x'\ntime_limit = 9\n\
                 [[step]]\nrun = 'ttj'\n\
                 [[step]]\nrun = 'tti'\niteration = 5\nlabel = 'x'\nwhen = 2020-01-01\n\
                 [[step]]\nlabel = 'x'\n\
@@ -83,11 +83,11 @@ fn everything_that_is_wrong_is_told_at_once_in_the_order_of_the_file() {
     let lines: Vec<&str> = found.iter().map(|problem| problem.split(':').next().unwrap()).collect();
     assert_eq!(
         lines,
-        ["2", "3", "4", "5", "6", "7", "8", "9", "11", "14", "16", "17", "21", "22", "23"],
+        ["2", "3", "4", "5", "6", "7", "8", "9", "10", "12", "15", "17", "18", "22", "23", "24"],
         "{found:#?}"
     );
     assert!(found[1].contains("unknown key \"ordre\": [suite] has name, order"), "{found:#?}");
-    assert!(found[12].contains("taken by the step of line 15"), "{found:#?}");
+    assert!(found[13].contains("taken by the step of line 16"), "{found:#?}");
 }
 
 #[test]

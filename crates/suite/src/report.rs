@@ -83,26 +83,30 @@ pub fn done<'s>(samples: impl IntoIterator<Item = &'s Sample>) -> BTreeSet<Turn>
     samples.into_iter().filter(with_results).filter_map(turn).collect()
 }
 
-/// How a suite went.
+/// How a suite went, all of its parts together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SuiteReport {
     /// `suite`.
     pub scenario: String,
-    /// The run of the suite that this tells of.
+    /// The run of the suite that did its last part.
     pub run_id: String,
     /// The suite's id: that of its first run, where it was gone on with.
     pub suite_id: String,
     /// The suite's name.
     pub name: String,
-    /// How it ended.
+    /// How its last part ended.
     pub status: RunStatus,
+    /// The runs that did its parts, oldest first: one, and one more each time it was gone on with.
+    pub parts: Vec<String>,
     /// Steps that ended with exit code 0.
     pub succeeded: u64,
     /// Steps that ended otherwise.
     pub failed: u64,
-    /// Steps that were not run, because one before them failed.
+    /// Steps that were not run, because one before them failed or the time was over.
     pub skipped: u64,
-    /// Each of them, in the order in which they were run.
+    /// Steps that nobody came to: the suite was stopped before.
+    pub left: u64,
+    /// Each that is not left, in the order in which they were run. Of one that was run again, how it ended at last.
     pub steps: Vec<StepReport>,
 }
 
@@ -126,26 +130,46 @@ pub struct StepReport {
 }
 
 impl SuiteReport {
-    /// Reads a suite's run back. Samples that no step can have are left out.
-    pub fn from_samples(run: &Run, samples: &[Sample]) -> Self {
-        let count =
-            |of: fn(&Outcome) -> bool| samples.iter().filter(|sample| of(&sample.outcome)).count() as u64;
-        let name = run.configuration["suite"]["name"].as_str().unwrap_or_default();
-        Self {
+    /// Reads a suite back from the runs that did its parts, oldest first, each with its samples; none when there are
+    /// no parts. Samples that no step can have are left out.
+    pub fn from_parts<'a>(parts: impl IntoIterator<Item = (&'a Run, &'a [Sample])>) -> Option<Self> {
+        let mut steps: Vec<StepReport> = Vec::new();
+        let (mut ids, mut last) = (Vec::new(), None);
+        for (run, samples) in parts {
+            for step in samples.iter().filter_map(StepReport::of) {
+                steps.retain(|earlier| earlier.turn() != step.turn());
+                steps.push(step);
+            }
+            ids.push(run.id.to_string());
+            last = Some(run);
+        }
+        let run = last?;
+        let suite = &run.configuration["suite"];
+        let asked_for = suite["steps"].as_array().into_iter().flatten();
+        let asked_for: u64 = asked_for.filter_map(|step| step["repetitions"].as_u64()).sum();
+        let count = |of: fn(u8) -> bool| steps.iter().filter(|step| step.exit.is_some_and(of)).count() as u64;
+        Some(Self {
             scenario: run.scenario.clone(),
             run_id: run.id.to_string(),
             suite_id: suite_of(run).unwrap_or(run.id.as_str()).into(),
-            name: name.into(),
+            name: suite["name"].as_str().unwrap_or_default().into(),
             status: run.status,
-            succeeded: count(|outcome| matches!(outcome, Outcome::Success { .. })),
-            failed: count(|outcome| matches!(outcome, Outcome::Failure { .. })),
-            skipped: count(|outcome| matches!(outcome, Outcome::Skipped { .. })),
-            steps: samples.iter().filter_map(StepReport::of).collect(),
-        }
+            parts: ids,
+            succeeded: count(|exit| exit == 0),
+            failed: count(|exit| exit != 0),
+            skipped: steps.iter().filter(|step| step.exit.is_none()).count() as u64,
+            left: asked_for.saturating_sub(steps.len() as u64),
+            steps,
+        })
     }
 }
 
 impl StepReport {
+    /// Which one it is.
+    pub fn turn(&self) -> Turn {
+        Turn { step: self.step, repetition: self.repetition }
+    }
+
     fn of(sample: &Sample) -> Option<Self> {
         let Turn { step, repetition } = turn(sample)?;
         let label = |name: &str| sample.labels.get(name);
@@ -174,6 +198,8 @@ fn turn(sample: &Sample) -> Option<Turn> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use virtmark_model::Environment;
 
     fn ended(step: u32, exit: u8) -> Sample {
         let failure = (exit != 0).then(|| (FailureClass::Other, format!("exit {exit}")));
@@ -187,6 +213,41 @@ mod tests {
         let turn = |step| Turn { step, repetition: 1 };
         let samples = [ended(1, 0), ended(2, 3), ended(3, 4), skipped(turn(4), "x", 4, "step 3 failed")];
         assert_eq!(done(&samples), BTreeSet::from([turn(1), turn(2)]));
+    }
+
+    fn part(id: &str, status: RunStatus) -> Run {
+        let suite = json!({"id": "suite-1", "name": "x", "steps": [{"repetitions": 2}, {"repetitions": 3}]});
+        Run {
+            id: id.parse().unwrap(),
+            scenario: SCENARIO.into(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            finished_at: None,
+            status,
+            configuration: json!({ "suite": suite }),
+            environment: Environment::default(),
+        }
+    }
+
+    #[test]
+    fn what_failed_in_an_earlier_part_counts_until_it_is_run_again() {
+        let (first, second) = (part("suite-1", RunStatus::Interrupted), part("suite-2", RunStatus::Complete));
+        let begun =
+            [ended(1, 0), ended(2, 3), ended(3, 4), skipped(Turn { step: 4, repetition: 1 }, "x", 4, "y")];
+        let report = SuiteReport::from_parts([(&first, begun.as_slice())]).unwrap();
+        assert_eq!((report.succeeded, report.failed, report.skipped, report.left), (1, 2, 1, 1));
+
+        let gone_on = [ended(3, 0), ended(4, 0), ended(5, 0)];
+        let parts = [(&first, begun.as_slice()), (&second, gone_on.as_slice())];
+        let report = SuiteReport::from_parts(parts).unwrap();
+        assert_eq!((report.succeeded, report.failed, report.skipped, report.left), (4, 1, 0, 0));
+        assert_eq!((report.run_id.as_str(), report.suite_id.as_str()), ("suite-2", "suite-1"));
+        assert_eq!(
+            (report.status, report.parts),
+            (RunStatus::Complete, vec!["suite-1".into(), "suite-2".into()])
+        );
+        let steps: Vec<_> = report.steps.iter().map(|step| (step.step, step.exit)).collect();
+        assert_eq!(steps, [(1, Some(0)), (2, Some(3)), (3, Some(0)), (4, Some(0)), (5, Some(0))]);
+        assert_eq!(SuiteReport::from_parts([]), None);
     }
 
     #[test]

@@ -41,7 +41,8 @@ Examples:
 Each step makes a run of its own in the archive, and the suite one more, whose id ties them together: virtmark report \
 takes it. A step that fails is recorded, and the others go on unless the suite says stop_on_failure = true. Ctrl-C keeps \
 what is done; --resume runs what is left, and what failed without any result. The exit code is 0 when all steps ended \
-with 0, 3 when some did, otherwise that of the steps when they agree, and 4 when they do not.")]
+with 0, 3 when some did, otherwise that of the steps when they agree, and 4 when they do not; with --resume, steps of \
+earlier parts count too.")]
 pub(crate) struct SuiteRunArguments {
     /// The suite: quick, standard, or a file
     #[arg(value_name = "FILE")]

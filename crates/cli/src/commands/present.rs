@@ -83,7 +83,6 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
             }
             output::json(&report)
         }
-        virtmark_suite::SCENARIO => super::suite::present(run, samples, quiet),
         guest::SCENARIO => {
             let report = GuestReport::from_samples(run, samples).with_context(context)?;
             if !quiet {

@@ -8,11 +8,11 @@ use virtmark_model::{Run, RunStatus};
 use virtmark_report::html::{self, Options};
 use virtmark_report::markdown;
 use virtmark_report::overview::Suite;
-use virtmark_suite::{SCENARIO, SuiteReport, suite_of};
+use virtmark_suite::{SCENARIO, suite_of};
 
 use super::present::with_judgement;
-use super::suite::parts;
-use crate::args::{ReportArguments, ReportFormat};
+use super::suite::{self, Part, parts};
+use crate::args::{ArchiveArguments, ReportArguments, ReportFormat};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::measure::open_read_only;
@@ -28,7 +28,7 @@ pub(crate) fn run(options: &ReportArguments) -> anyhow::Result<Exit> {
     }
     // Of several suites, none is what the report is about.
     let suite = match suites.as_slice() {
-        [id] => Some(suite(&archive, id)?),
+        [id] => Some(suite(&archive, id, &options.archive)?),
         _ => None,
     };
     let of = Options { title: options.title.clone(), suite, ..Options::default() };
@@ -78,7 +78,7 @@ fn named(archive: &Archive, selectors: &[String]) -> anyhow::Result<Named> {
 
 /// The runs of a suite's steps, oldest first.
 fn steps(archive: &Archive, id: &str) -> anyhow::Result<Vec<Run>> {
-    let since = parts(archive, id)?.first().map(|run| run.started_at);
+    let since = parts(archive, id)?.first().map(|part| part.run.started_at);
     let filter = RunFilter { since, ..RunFilter::default() };
     let runs = archive.runs(&filter)?.into_iter().map(|stored| stored.run);
     let mut steps: Vec<Run> =
@@ -87,32 +87,31 @@ fn steps(archive: &Archive, id: &str) -> anyhow::Result<Vec<Run>> {
     Ok(steps)
 }
 
-fn suite(archive: &Archive, id: &str) -> anyhow::Result<Suite> {
+fn suite(archive: &Archive, id: &str, archive_options: &ArchiveArguments) -> anyhow::Result<Suite> {
     let parts = parts(archive, id)?;
-    let mut all = Vec::new();
-    for part in &parts {
-        all.extend(SuiteReport::from_samples(part, &archive.samples(&part.id)?).steps);
-    }
+    let report = suite::report(&parts).with_context(|| format!("suite {id} has no parts"))?;
     let of = |name: &str| {
-        let text = parts.first().and_then(|first| first.configuration["suite"][name].as_str());
+        let text = parts.first().and_then(|first| first.run.configuration["suite"][name].as_str());
         text.unwrap_or_default().to_owned()
     };
     let mut remarks = Vec::new();
-    if let [.., last] = parts.as_slice()
-        && last.status != RunStatus::Complete
-    {
-        let command = format!("virtmark suite run {} --resume {id}", of("file"));
-        remarks.push(format!("It was stopped before its end; to go on: {command}"));
+    if parts.iter().any(Part::goes_on) {
+        remarks.push("It is still being run.".into());
+    } else if report.status != RunStatus::Complete {
+        remarks.push("It was stopped before its end.".into());
     }
     if parts.len() > 1 {
         remarks.push(format!("It was made in {} parts.", parts.len()));
     }
+    let incomplete = report.left + report.skipped > 0 && !parts.iter().any(Part::goes_on);
     Ok(Suite {
         id: id.into(),
         name: of("name"),
-        steps: all,
+        go_on: incomplete.then(|| suite::resume(&of("file"), id, archive_options)),
+        left: report.left,
+        steps: report.steps,
         remarks,
-        command: format!("virtmark suite run {}", of("file")),
+        file: of("file"),
         text: of("text"),
     })
 }

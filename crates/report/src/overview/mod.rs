@@ -12,7 +12,7 @@ mod ranking;
 mod steps;
 
 use virtmark_scenarios::migrate::{self, MigrateReport};
-use virtmark_suite::StepReport;
+use virtmark_suite::{StepReport, builtin_text};
 
 use self::migration::Moves;
 
@@ -21,6 +21,7 @@ pub use ranking::ranks;
 use crate::ReportError;
 use crate::entry::Entry;
 use crate::figure::Figure;
+use crate::format;
 use crate::table::Table;
 
 /// The suite that the runs of a report are the steps of.
@@ -32,10 +33,14 @@ pub struct Suite {
     pub name: String,
     /// How its steps ended, those of all its parts, in the order in which they were run.
     pub steps: Vec<StepReport>,
+    /// Steps that nobody came to.
+    pub left: u64,
     /// What is to be said of it: that it was interrupted, and gone on with.
     pub remarks: Vec<String>,
-    /// The command that runs it.
-    pub command: String,
+    /// The command that goes on with it, where something was not run.
+    pub go_on: Option<String>,
+    /// Its file, or its name where it is built in: what `virtmark suite run` was given.
+    pub file: String,
     /// The text of its file.
     pub text: String,
 }
@@ -85,12 +90,15 @@ fn moves<'e, 'a>(entries: &'e [Entry<'a>]) -> Result<Vec<Moves<'e, 'a>>, ReportE
 
 /// How to do all of it again.
 pub(crate) fn repeat(suite: &Suite) -> Part {
+    let is_built_in = builtin_text(&suite.file) == Some(suite.text.as_str());
+    let what = match is_built_in {
+        true => format!("Its steps; {} is built in, and `virtmark suite show` writes it out:", suite.file),
+        false => format!("Its file, which the command expects as {}:", suite.file),
+    };
+    let command = format!("virtmark suite run {}", format::shell_word(&suite.file));
     Part {
         title: "How to repeat the suite".into(),
-        listings: vec![
-            ("The command:".into(), suite.command.clone()),
-            (format!("The file of {}:", suite.name), suite.text.trim_end().into()),
-        ],
+        listings: vec![("The command:".into(), command), (what, suite.text.trim_end().into())],
         ..Part::default()
     }
 }

@@ -93,8 +93,10 @@ pub(crate) fn suite() -> (Vec<RunSamples>, Suite) {
         id: id.into(),
         name: "synthetic".into(),
         steps,
+        left: 1,
         remarks: vec!["It was made in 2 parts.".into()],
-        command: "virtmark suite run synthetic.toml".into(),
+        go_on: Some(format!("virtmark suite run synthetic.toml --resume {id}")),
+        file: "synthetic.toml".into(),
         text: "[suite]\nname = \"synthetic\"\n\n[[step]]\nrun = \"tti\"\n".into(),
     };
     (runs, suite)

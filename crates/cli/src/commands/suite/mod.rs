@@ -9,8 +9,8 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use virtmark_suite::{Order, Suite, builtin_names, builtin_text};
 
-pub(super) use self::present::present;
-pub(super) use self::record::parts;
+pub(super) use self::present::{report, resume, show};
+pub(super) use self::record::{Part, parts};
 use self::vocabulary::Commands;
 use crate::args::{SuiteArguments, SuiteCommand};
 use crate::exit::Exit;
@@ -84,6 +84,7 @@ impl Loaded {
             "order": order_name(self.suite.order),
             "seed": seed(self.suite.order),
             "stop_on_failure": self.suite.stop_on_failure,
+            "time_limit_ns": self.suite.time_limit.and_then(|limit| u64::try_from(limit.as_nanos()).ok()),
             "schedule": schedule,
         })
     }

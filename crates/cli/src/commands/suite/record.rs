@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use virtmark_archive::{Archive, RunFilter, RunWriter};
+use virtmark_archive::{Archive, RunFilter, RunState, RunWriter};
 use virtmark_model::{HypervisorFacts, Run, RunId, RunStatus, Sample};
 use virtmark_suite::{SCENARIO, Turn, done, suite_of};
 
@@ -21,7 +21,9 @@ pub(super) struct Earlier {
     pub(super) id: String,
     /// Decides the order, where it is random.
     pub(super) seed: u64,
+    /// What need not be run again.
     pub(super) done: BTreeSet<Turn>,
+    pub(super) parts: Vec<Part>,
 }
 
 impl Earlier {
@@ -48,21 +50,49 @@ impl Earlier {
             );
             return Err(Failure::usage(message).into());
         }
-        let mut all = BTreeSet::new();
-        for part in parts(archive, &id)? {
-            all.extend(done(&archive.samples(&part.id)?));
+        let parts = parts(archive, &id)?;
+        if let Some(part) = parts.iter().find(|part| part.goes_on) {
+            let message = format!("suite {id} is being run: wait for the end of {}, or stop it", part.run.id);
+            return Err(Failure::usage(message).into());
         }
-        Ok(Self { seed: before["seed"].as_u64().unwrap_or_default(), id, done: all })
+        let done = parts.iter().flat_map(|part| done(&part.samples)).collect();
+        Ok(Self { seed: before["seed"].as_u64().unwrap_or_default(), id, done, parts })
     }
 }
 
-/// Runs of the suite itself, each of which did a part of it, oldest first.
-pub(in crate::commands) fn parts(archive: &Archive, id: &str) -> anyhow::Result<Vec<Run>> {
+/// A run of the suite itself, which did a part of it.
+pub(in crate::commands) struct Part {
+    /// Of a process that is gone without having ended it, the status is that it was interrupted.
+    pub(in crate::commands) run: Run,
+    /// How its steps ended.
+    pub(in crate::commands) samples: Vec<Sample>,
+    goes_on: bool,
+}
+
+impl Part {
+    /// Whether its process is at work.
+    pub(in crate::commands) fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+}
+
+/// The parts of a suite, oldest first.
+pub(in crate::commands) fn parts(archive: &Archive, id: &str) -> anyhow::Result<Vec<Part>> {
     let filter = RunFilter { scenario: Some(SCENARIO.into()), ..RunFilter::default() };
-    let mut runs: Vec<Run> = archive.runs(&filter)?.into_iter().map(|stored| stored.run).collect();
-    runs.retain(|run| suite_of(run) == Some(id));
-    runs.reverse();
-    Ok(runs)
+    let mut parts = Vec::new();
+    for stored in archive.runs(&filter)? {
+        let mut run = stored.run;
+        if suite_of(&run) != Some(id) {
+            continue;
+        }
+        if stored.state == RunState::Killed {
+            run.status = RunStatus::Interrupted;
+        }
+        let samples = archive.samples(&run.id)?;
+        parts.push(Part { run, samples, goes_on: stored.state == RunState::Running });
+    }
+    parts.reverse();
+    Ok(parts)
 }
 
 /// The run of a suite while it lasts.
@@ -124,14 +154,14 @@ impl Record {
         Ok(())
     }
 
-    /// Ends the run, and gives back what there is to show of it.
-    pub(super) fn finish(mut self, status: RunStatus) -> anyhow::Result<(Run, Vec<Sample>)> {
+    /// Ends the run, and gives back the part of the suite that it did.
+    pub(super) fn finish(mut self, status: RunStatus) -> anyhow::Result<Part> {
         self.meter.finish(&mut self.run.environment, self.samples.len() as u64);
         let finished_at = Timestamp::now();
         self.run.status = status;
         self.run.finished_at = Some(finished_at);
         self.writer.finish(status, finished_at, &self.run.environment)?;
-        Ok((self.run, self.samples))
+        Ok(Part { run: self.run, samples: self.samples, goes_on: false })
     }
 }
 

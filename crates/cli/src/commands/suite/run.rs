@@ -7,11 +7,12 @@ use clap::Parser;
 use serde_json::json;
 use virtmark_archive::{Archive, RunFilter};
 use virtmark_host::signals;
-use virtmark_model::{FailureClass, RunStatus, Sample};
+use virtmark_model::{FailureClass, RunStatus};
 use virtmark_report::format;
-use virtmark_suite::{Ended, Step, Turn, skipped};
+use virtmark_suite::{Ended, Step, SuiteReport, Turn, skipped};
 
-use super::record::{Earlier, Record};
+use super::present::{present, report, resume};
+use super::record::{Earlier, Part, Record};
 use super::{Loaded, command_line, random_seed, seed};
 use crate::args::{Arguments, StepOfSuite, SuiteRunArguments};
 use crate::exit::Exit;
@@ -23,17 +24,19 @@ pub(super) fn run(options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Ex
     // Cheapest first: nothing is measured of a suite that has a mistake, or cannot be kept.
     let loaded = Loaded::read(&options.suite)?;
     let archive = measure::open(&options.archive)?;
-    let resume = options.resume.as_deref();
-    let earlier = resume.map(|selector| Earlier::find(&archive, selector, &loaded)).transpose()?;
+    let selector = options.resume.as_deref();
+    let mut earlier = selector.map(|selector| Earlier::find(&archive, selector, &loaded)).transpose()?;
     let drawn = earlier.as_ref().map_or_else(random_seed, |earlier| earlier.seed);
     let mut turns = loaded.suite.schedule(drawn);
     let all = turns.len();
-    if let Some(earlier) = &earlier {
+    let mut parts = Vec::new();
+    if let Some(earlier) = &mut earlier {
         turns.retain(|turn| !earlier.done.contains(turn));
+        parts = std::mem::take(&mut earlier.parts);
     }
     if turns.is_empty() {
         output::people("virtmark: nothing is left to measure\n");
-        return Ok(Exit::Ok);
+        return told(&parts, options, quiet);
     }
     let interrupt = signals::install().context("cannot listen for signals")?;
     let seed = seed(loaded.suite.order).unwrap_or(drawn);
@@ -51,6 +54,15 @@ pub(super) fn run(options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Ex
     ));
     let mut stopped = None;
     for (position, turn) in turns.iter().enumerate() {
+        if let Some(limit) = loaded.suite.time_limit.filter(|limit| record.elapsed() >= *limit) {
+            let reason = format!(
+                "left out: the time_limit of {} was over",
+                format::duration_ns(limit.as_nanos() as f64)
+            );
+            say(&format!("\nvirtmark: steps {} to {} {reason}\n", position + 1, turns.len()));
+            skip(&turns[position..], &reason, &loaded, &mut record)?;
+            break;
+        }
         let step = &loaded.suite.steps[turn.step as usize - 1];
         say(&format!(
             "\nvirtmark: step {} of {}: {}{}\n",
@@ -70,7 +82,8 @@ pub(super) fn run(options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Ex
             break;
         }
         if exit != Exit::Ok && loaded.suite.stop_on_failure {
-            skip(&turns[position + 1..], &step.label, &loaded, &mut record)?;
+            let reason = format!("{} failed, and the suite stops on failure", step.label);
+            skip(&turns[position + 1..], &reason, &loaded, &mut record)?;
             break;
         }
         let is_last = position + 1 == turns.len();
@@ -80,23 +93,29 @@ pub(super) fn run(options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Ex
         }
     }
     let status = if stopped.is_some() { RunStatus::Interrupted } else { RunStatus::Complete };
-    let (run, samples) = record.finish(status)?;
-    super::present(&run, &samples, quiet)?;
-    if stopped.is_some() {
-        let id = virtmark_suite::suite_of(&run).unwrap_or(run.id.as_str());
-        say(&format!("virtmark: to go on: virtmark suite run {} --resume {id}\n", options.suite));
+    parts.push(record.finish(status)?);
+    let exit = told(&parts, options, quiet)?;
+    Ok(stopped.unwrap_or(exit))
+}
+
+/// Tells of the suite, all of its parts, and gives the exit code that stands for it.
+fn told(parts: &[Part], options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Exit> {
+    let Some(report) = report(parts) else { return Ok(Exit::Ok) };
+    present(&report, &options.archive, quiet)?;
+    if !quiet && report.left + report.skipped > 0 {
+        let command = resume(&options.suite, &report.suite_id, &options.archive);
+        output::people(&format!("virtmark: to go on: {command}\n"));
     }
-    Ok(stopped.unwrap_or_else(|| exit_of_steps(&samples)))
+    Ok(exit_of_steps(&report))
 }
 
 /// How the steps ended: all alike, some well, or each in its way.
-fn exit_of_steps(samples: &[Sample]) -> Exit {
-    let code = |sample: &Sample| sample.labels.get("exit")?.parse().ok();
-    let codes: BTreeSet<i32> = samples.iter().filter_map(code).collect();
+fn exit_of_steps(report: &SuiteReport) -> Exit {
+    let codes: BTreeSet<u8> = report.steps.iter().filter_map(|step| step.exit).collect();
     match Vec::from_iter(codes)[..] {
         [] | [0] => Exit::Ok,
         [0, ..] => Exit::SomeFailed,
-        [code] => Exit::of_code(code).unwrap_or(Exit::NothingSucceeded),
+        [code] => Exit::of_code(code.into()).unwrap_or(Exit::NothingSucceeded),
         _ => Exit::NothingSucceeded,
     }
 }
@@ -165,12 +184,11 @@ fn take(
     Ok(exit)
 }
 
-/// Keeps that the steps left are not run.
-fn skip(left: &[Turn], failed: &str, loaded: &Loaded, record: &mut Record) -> anyhow::Result<()> {
+/// Keeps that the steps left are not run, and why.
+fn skip(left: &[Turn], reason: &str, loaded: &Loaded, record: &mut Record) -> anyhow::Result<()> {
     for turn in left {
         let label = &loaded.suite.steps[turn.step as usize - 1].label;
-        let reason = format!("{failed} failed, and the suite stops on failure");
-        let sample = skipped(*turn, label, record.next_seq(), &reason);
+        let sample = skipped(*turn, label, record.next_seq(), reason);
         record.keep(sample)?;
     }
     Ok(())

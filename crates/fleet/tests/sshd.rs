@@ -131,7 +131,7 @@ fn is_alive(pid: &str) -> bool {
 fn a_stop_keeps_what_came_home() {
     let lab = Lab::new();
     let servers = lab.servers(2);
-    let script = "echo 'virtmark: metric early 1 s'; PATH=/bin:/usr/bin; echo $$ >$BENCH_ROOT/pid; sleep 987";
+    let script = "echo $$ >$BENCH_ROOT/pid; echo 'virtmark: metric early 1 s'; PATH=/bin:/usr/bin; sleep 987";
     let file = payload(lab.path(), "hang", script, b"");
     let job = lab.job(&file);
     let (runs, results) = thread::scope(|scope| {

@@ -77,7 +77,12 @@ impl World {
 
     /// The program with these arguments.
     pub fn virtmark(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_virtmark"));
+        self.command(Path::new(env!("CARGO_BIN_EXE_virtmark")), arguments)
+    }
+
+    /// A program that runs this one, with these arguments.
+    pub fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments);
         for (name, value) in self.environment() {
             command.env(name, value);

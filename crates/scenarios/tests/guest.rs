@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use common::Watcher;
-use tools::{Tools, stored};
+use tools::{SILENCE, Tools, stored};
 use virtmark_hypervisor::{Capability, ExecStatus, MachineSpec};
 use virtmark_model::{FailureClass, Outcome, Sample};
 use virtmark_scenarios::guest::{
@@ -230,6 +230,62 @@ fn a_tool_that_the_kernel_killed_for_memory_is_told_and_not_tried_again() {
 }
 
 #[test]
+fn a_tool_whose_process_the_kernel_killed_is_told_so_however_it_ends_itself() {
+    let killed = AtomicU32::new(0);
+    let guest = Tools::new(move |line| {
+        if line.contains("--name=layout") {
+            killed.fetch_add(1, Ordering::SeqCst);
+            let said = "fio: pid=83, got signal=9\nfree(): double free detected in tcache 2\n";
+            return Some((ExecStatus::Signaled(6), said.into()));
+        }
+        let count = killed.load(Ordering::SeqCst);
+        line.contains("/proc/vmstat").then(|| (ExecStatus::Exited(0), format!("oom_kill {count}\n")))
+    });
+    let (_, samples, _) = measure(only(Test::FioSeqRead), &guest, &well());
+    let (kinds, class, message) = failures(&samples, Test::FioSeqRead, Side::Guest);
+    assert_eq!((kinds, class), (vec!["out_of_memory".into()], FailureClass::OutOfMemory));
+    assert!(message.contains("--memory"), "{message}");
+}
+
+#[test]
+fn a_tool_that_was_refused_memory_is_told_so_by_its_json() {
+    let guest = Tools::new(|line| {
+        let refused = r#"{"fio version": "fio-3.33", "jobs": [{"jobname": "layout", "error": 12}]}"#;
+        line.contains("--name=layout").then(|| (ExecStatus::Exited(134), refused.into()))
+    });
+    let (_, samples, _) = measure(only(Test::FioSeqRead), &guest, &well());
+    let (kinds, class, message) = failures(&samples, Test::FioSeqRead, Side::Guest);
+    assert_eq!((kinds, class), (vec!["out_of_memory".into()], FailureClass::OutOfMemory));
+    assert!(message.ends_with("give it more with --memory"), "{message}");
+}
+
+#[test]
+fn a_guest_that_answers_nothing_any_more_ends_the_run_and_is_not_asked_again() {
+    for word in ["--name=layout", "--rw=randread"] {
+        let silent = AtomicU32::new(0);
+        let guest = Tools::new(move |line| {
+            let ends = line.contains(word) || silent.load(Ordering::SeqCst) > 0;
+            ends.then(|| {
+                silent.fetch_add(1, Ordering::SeqCst);
+                (ExecStatus::TimedOut, SILENCE.to_owned())
+            })
+        });
+        let plan = quick(&[Suite::Cpu, Suite::Storage]);
+        let (ending, samples, report) = measure(plan, &guest, &well());
+        let Ending::Stopped { class, message } = ending else { panic!("{ending:?}") };
+        assert_eq!(class, FailureClass::GuestSilent);
+        assert!(message.contains("did not end within") && message.contains("answers nothing"), "{message}");
+        // One question more showed it.
+        let asked = guest.lines_with("");
+        assert_eq!(asked.len() - asked.iter().position(|line| line.contains(word)).unwrap(), 2, "{asked:?}");
+        // Every test that was still to be run has the reason; what was measured stays.
+        let (kinds, ..) = failures(&samples, Test::FioRandWrite, Side::Guest);
+        assert_eq!(kinds, ["guest_silent"]);
+        assert_eq!(report.tests[0].ratio.is_some(), word == "--rw=randread");
+    }
+}
+
+#[test]
 fn a_full_disk_in_the_guest_ends_the_storage_suite_there() {
     let full = stored("fio-3.33-disk-full.json");
     let guest =
@@ -293,7 +349,7 @@ fn without_a_second_machine_only_the_network_is_not_measured() {
     assert_eq!(ending, Ending::Complete);
     let (_, class, message) = failures(&samples, Test::IperfTcp, Side::Guest);
     assert_eq!(class, FailureClass::OutOfMemory);
-    assert!(message.contains("guest-2"), "{message}");
+    assert!(message.starts_with("network tests need a second machine: no memory for guest-2: "), "{message}");
     assert!(report.tests.iter().all(|test| (test.suite == Suite::Cpu) == test.ratio.is_some()));
 }
 
@@ -304,10 +360,30 @@ fn a_taken_port_is_told_with_what_to_do() {
     let guest = Tools::new(move |line| {
         line.contains("grep -q -e listening").then(|| (ExecStatus::Exited(0), taken.into()))
     });
-    let (_, samples, _) = measure(quick(&[Suite::Network]), &guest, &well());
+    let (_, samples, report) = measure(quick(&[Suite::Network]), &guest, &well());
     let (kinds, class, message) = failures(&samples, Test::IperfTcp, Side::Guest);
     assert_eq!((kinds, class), (vec!["port_taken".into()], FailureClass::Other));
-    assert_eq!(message, "the port of iperf3's server on the guest is taken; choose another with --port");
+    assert_eq!(
+        message,
+        "cannot start iperf3's server on the guest: port 5201 is taken; choose another with --port"
+    );
+    // ping needs the other machine, and no server in it.
+    let measured: Vec<Test> =
+        report.tests.iter().filter(|test| test.ratio.is_some()).map(|test| test.test).collect();
+    assert_eq!(measured, [Test::Ping]);
+}
+
+#[test]
+fn a_guest_that_has_ping_alone_is_pinged_and_its_host_starts_no_server() {
+    let guest =
+        Tools::new(|line| line.contains("command -v").then(|| (ExecStatus::Exited(0), "ping \n".to_owned())));
+    let (_, samples, report) = measure(quick(&[Suite::Network]), &guest, &well());
+    let (kinds, class, _) = failures(&samples, Test::IperfTcp, Side::Guest);
+    assert_eq!((kinds, class), (vec!["tool_missing".into()], FailureClass::Unsupported));
+    let ping = report.tests.iter().find(|test| test.test == Test::Ping).unwrap();
+    // It did not say its version, which is no reason to make one up.
+    assert_eq!((ping.guest.samples.len(), ping.guest.tool_version.as_deref()), (6, None));
+    assert!(guest.lines_with("iperf3 -s").is_empty());
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn a_fio_that_failed_says_why() {
     // The words go another way when standard error is apart.
     let json = &output[output.find('{').unwrap()..];
     let error = fio::job(json, Direction::Write).unwrap_err();
-    assert_eq!(error.to_string(), "fio failed: error 28 of its job (errno)");
+    assert_eq!(error.to_string(), "fio failed: its job ended with: No space left on device (os error 28)");
     let error = fio::job("fio: engine libaio not loadable\n", Direction::Read).unwrap_err();
     assert_eq!(error.to_string(), "fio failed: engine libaio not loadable");
     for text in ["", "{", "{\"jobs\": []}", "{\"jobs\": [{\"error\": 0, \"read\": {\"bw\": -1}}]}"] {

@@ -33,6 +33,9 @@ impl Blocks<'_> {
                 break;
             }
             self.read(block, session, recorder)?;
+            if let Some(failure) = self.inside.silence() {
+                return session.give_up(Side::Guest, &failure);
+            }
             for (at, test) in plan.tests.iter().enumerate() {
                 // So that neither side always comes first, in no block and for no test.
                 let guest_first = (block as usize + at).is_multiple_of(2);
@@ -83,6 +86,9 @@ impl Blocks<'_> {
             Err(_) if self.interrupt.is_requested() => Ok(Some(Ending::Interrupted)),
             Err(failure) => {
                 session.fail(test, side, &failure, labels)?;
+                if let Some(silence) = bench.silence() {
+                    return session.give_up(side, &silence).map(Some);
+                }
                 let gone = bench.machine.state() != MachineState::Running;
                 Ok(gone.then_some(Ending::Stopped { class: failure.class, message: failure.message }))
             }

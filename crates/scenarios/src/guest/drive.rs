@@ -12,7 +12,7 @@ use super::machines::Running;
 use super::network::{self, Held, Wiring};
 use super::session::Session;
 use super::side::{Bench, Side};
-use super::{Guest, Suite, Tool, reading, storage};
+use super::{Guest, Suite, Test, Tool, reading, storage};
 use crate::recorder::Recorder;
 use crate::watch::watched;
 use crate::{Context, Ending, Plan, Result};
@@ -62,6 +62,7 @@ impl Guest {
             Ok(bench) => bench,
             Err(failure) => return session.give_up(Side::Host, &failure),
         };
+        inside.disks = has_disks.then(|| self.scratch.clone());
         session.close_missing(&inside)?;
         if session.is_over() {
             return Ok(Ending::Complete);
@@ -94,8 +95,12 @@ impl Guest {
             if session.has_open(Suite::Storage) {
                 progress.live(&format!("writing what fio works on: {}", bench.side));
                 let prepared = storage::prepare(bench, &self.plan, &self.scratch);
-                session.close_if_failed(bench.side, Suite::Storage, prepared.err())?;
+                let of_storage = |test: Test| test.suite() == Suite::Storage;
+                session.close_if_failed(bench.side, of_storage, prepared.err())?;
             }
+        }
+        if let Some(failure) = inside.silence() {
+            return session.give_up(Side::Guest, &failure);
         }
         if interrupt.is_requested() {
             return Ok(Ending::Interrupted);
@@ -125,7 +130,7 @@ impl Guest {
         Ok(ending)
     }
 
-    /// Starts a server at the other end, on both sides.
+    /// Joins the two ends on both sides, and starts a server where a test needs one.
     fn connect(
         &self,
         session: &mut Session<'_>,
@@ -135,31 +140,41 @@ impl Guest {
         outside: &mut Bench<'_>,
         held: &mut Vec<Held>,
     ) -> Result<()> {
+        let of_network = |test: Test| test.suite() == Suite::Network;
+        let of_server = |test: Test| test.tool() == Tool::Iperf3;
         inside.network = wiring.as_str();
-        let served = server.map_err(Clone::clone).and_then(|server| {
+        let other = server.map_err(Clone::clone).and_then(|server| {
             let bench =
                 Bench::new(Side::Guest, server.machine.as_ref(), inside.threads, &[], &inside.cancel)?;
-            let served = network::serve_in_guest(&bench, &self.plan)?;
-            let peer = wiring.peer(client.machine.as_ref(), server.machine.as_ref(), &self.plan);
-            inside.peer = peer.ok_or_else(|| "the platform does not tell its machines' addresses".to_owned());
-            Ok(served)
+            Ok((server, bench))
         });
-        match served {
-            Ok(served) => held.push(served),
+        let (server, bench) = match other {
+            Ok(other) => other,
             Err(failure) => {
-                return session.close_if_failed(Side::Guest, Suite::Network, Some(failure));
+                let message = format!("network tests need a second machine: {}", failure.message);
+                let failure = ToolFailure { message, ..failure };
+                return session.close_if_failed(Side::Guest, of_network, Some(failure));
+            }
+        };
+        let Some(peer) = wiring.peer(client.machine.as_ref(), server.machine.as_ref(), &self.plan) else {
+            return session.skip(Suite::Network, "the platform does not tell its machines' addresses");
+        };
+        inside.peer = Ok(peer);
+        if session.needs(Tool::Iperf3, Side::Guest) {
+            match network::serve_in_guest(&bench, &self.plan) {
+                Ok(served) => held.push(served),
+                Err(failure) => session.close_if_failed(Side::Guest, of_server, Some(failure))?,
             }
         }
-        if let Err(reason) = &inside.peer {
-            return session.skip(Suite::Network, &reason.clone());
-        }
-        match network::serve_on_host(outside, &self.plan, self.limits.server_list().as_deref()) {
-            Ok(served) => {
-                held.push(served);
-                Ok(())
+        let end = network::join_on_host(outside, &self.plan);
+        if session.needs(Tool::Iperf3, Side::Host) {
+            match end.serve(outside, self.limits.server_list().as_deref()) {
+                Ok(served) => held.push(served),
+                Err(failure) => session.close_if_failed(Side::Host, of_server, Some(failure))?,
             }
-            Err(failure) => session.close_if_failed(Side::Host, Suite::Network, Some(failure)),
         }
+        held.push(end.hold());
+        Ok(())
     }
 
     /// Samples, when nothing fails.

@@ -7,7 +7,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use virtmark_hypervisor::{Capability, Command, ExecHandle, Hypervisor, Machine, Network};
+use virtmark_hypervisor::{
+    Capability, Command, ExecHandle, ExecOutput, ExecStatus, Hypervisor, Machine, Network,
+};
 
 use super::failure::{ToolFailure, printed};
 use super::line::Peer;
@@ -87,32 +89,48 @@ pub(super) fn serve_in_guest(server: &Bench<'_>, plan: &GuestPlan) -> Result<Hel
     Ok(Held { _handles: vec![handle] })
 }
 
-/// Makes both ends on the host and starts the server in one. `server_cpus` is where it runs, as `taskset -c` takes it.
-pub(super) fn serve_on_host(
-    bench: &mut Bench<'_>,
-    plan: &GuestPlan,
-    server_cpus: Option<&str>,
-) -> Result<Held, ToolFailure> {
-    let pin: Vec<String> = match server_cpus {
-        Some(cpus) => ["taskset", "-c", cpus].map(Into::into).into(),
-        None => Vec::new(),
+/// The end of the host's network where servers run.
+pub(super) struct HostEnd {
+    /// The processes that the namespaces live by; none on the loopback interface.
+    held: Option<Box<dyn ExecHandle>>,
+    /// Words before a server's command.
+    prefix: Vec<String>,
+    port: u16,
+}
+
+/// Makes both ends on the host.
+pub(super) fn join_on_host(bench: &mut Bench<'_>, plan: &GuestPlan) -> HostEnd {
+    let enter =
+        |pid: u32| -> Vec<String> { vec!["nsenter".into(), "-t".into(), pid.to_string(), "-n".into()] };
+    let (address, end) = match namespaces(bench) {
+        Some((handle, client, server)) => {
+            bench.network = "namespaces";
+            bench.network_prefix = enter(client);
+            let port = plan.port.unwrap_or(PORT);
+            (HOST_SERVER, HostEnd { held: Some(handle), prefix: enter(server), port })
+        }
+        None => {
+            bench.network = "loopback";
+            let port = plan.port.or_else(|| free_port().ok()).unwrap_or(PORT);
+            (Ipv4Addr::LOCALHOST, HostEnd { held: None, prefix: Vec::new(), port })
+        }
     };
-    if let Some((handle, client, server)) = namespaces(bench) {
-        let enter =
-            |pid: u32| -> Vec<String> { vec!["nsenter".into(), "-t".into(), pid.to_string(), "-n".into()] };
-        let port = plan.port.unwrap_or(PORT);
-        let prefix: Vec<String> = pin.into_iter().chain(enter(server)).collect();
-        let served = serve(bench, port, &prefix)?;
-        bench.peer = Ok(Peer { address: HOST_SERVER, port });
-        bench.network = "namespaces";
-        bench.network_prefix = enter(client);
-        return Ok(Held { _handles: vec![handle, served] });
+    bench.peer = Ok(Peer { address, port: end.port });
+    end
+}
+
+impl HostEnd {
+    /// Starts the server. `cpus` is where it runs, as `taskset -c` takes it.
+    pub(super) fn serve(&self, bench: &Bench<'_>, cpus: Option<&str>) -> Result<Held, ToolFailure> {
+        let pin = cpus.map(|cpus| ["taskset", "-c", cpus].map(str::to_owned)).into_iter().flatten();
+        let prefix: Vec<String> = pin.chain(self.prefix.iter().cloned()).collect();
+        Ok(Held { _handles: vec![serve(bench, self.port, &prefix)?] })
     }
-    let port = plan.port.or_else(|| free_port().ok()).unwrap_or(PORT);
-    let served = serve(bench, port, &pin)?;
-    bench.peer = Ok(Peer { address: Ipv4Addr::LOCALHOST, port });
-    bench.network = "loopback";
-    Ok(Held { _handles: vec![served] })
+
+    /// What has to live for the network to be there.
+    pub(super) fn hold(self) -> Held {
+        Held { _handles: self.held.into_iter().collect() }
+    }
 }
 
 /// Starts iperf3's server and waits until it listens, or says why not.
@@ -124,13 +142,15 @@ fn serve(bench: &Bench<'_>, port: u16, prefix: &[String]) -> Result<Box<dyn Exec
         "until grep -q -e listening -e error -e exiting -e 'not found' {LOG}; do sleep 0.05; done; cat {LOG}"
     );
     let output = bench.ask(&wait, LISTEN_LIMIT)?;
-    if output.success() && printed(&output).contains("listening") {
+    let said = printed(&output);
+    if output.success() && said.contains("listening") {
         return Ok(handle);
     }
-    Err(bench.failure_of(
-        Tool::Iperf3,
-        &virtmark_hypervisor::ExecOutput { status: virtmark_hypervisor::ExecStatus::Exited(1), ..output },
-    ))
+    if said.contains("Address already in use") {
+        return Err(ToolFailure::port_taken(bench.side, port));
+    }
+    // It was a shell that said it.
+    Err(bench.failure_of(Tool::Iperf3, &ExecOutput { status: ExecStatus::Exited(1), ..output }, None))
 }
 
 /// Two network namespaces with a wire between them, and a process in each; none where that is not permitted. All of it

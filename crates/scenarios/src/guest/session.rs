@@ -7,7 +7,7 @@ use virtmark_model::Outcome;
 
 use super::failure::ToolFailure;
 use super::side::{Bench, Side};
-use super::{Suite, Test};
+use super::{Suite, Test, Tool};
 use crate::recorder::Recorder;
 use crate::{Ending, Interrupt, Result};
 
@@ -34,6 +34,11 @@ impl<'a> Session<'a> {
         self.tests.iter().any(|test| test.suite() == suite && self.is_open(*test, Side::Guest))
     }
 
+    /// Whether any test of a tool is still run on a side.
+    pub(super) fn needs(&self, tool: Tool, side: Side) -> bool {
+        self.tests.iter().any(|test| test.tool() == tool && self.is_open(*test, side))
+    }
+
     /// Whether no test is run any more.
     pub(super) fn is_over(&self) -> bool {
         !self.tests.iter().any(|test| self.is_open(*test, Side::Guest))
@@ -41,7 +46,7 @@ impl<'a> Session<'a> {
 
     /// Closes every test whose tool is not there.
     pub(super) fn close_missing(&mut self, bench: &Bench<'_>) -> Result<()> {
-        for test in self.tests.iter().filter(|test| bench.version(test.tool()).is_none()) {
+        for test in self.tests.iter().filter(|test| !bench.has(test.tool())) {
             self.fail(*test, bench.side, &ToolFailure::missing(test.tool(), bench.side), BTreeMap::new())?;
         }
         Ok(())
@@ -58,16 +63,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Closes a suite on one side, if what was to be prepared for it failed.
+    /// Closes tests on one side, if what was to be prepared for them failed.
     pub(super) fn close_if_failed(
         &mut self,
         side: Side,
-        suite: Suite,
+        concerns: impl Fn(Test) -> bool,
         failure: Option<ToolFailure>,
     ) -> Result<()> {
         // What the user's stop caused is no failure.
         let Some(failure) = failure.filter(|_| !self.interrupt.is_requested()) else { return Ok(()) };
-        for test in self.tests.iter().filter(|test| test.suite() == suite) {
+        for test in self.tests.iter().filter(|test| concerns(**test)) {
             if self.is_open(*test, side) {
                 self.fail(*test, side, &failure, BTreeMap::new())?;
                 self.closed.insert((*test, side));
@@ -106,13 +111,15 @@ impl<'a> Session<'a> {
         self.recorder.keep(metric, unit, Instant::now(), outcome, Vec::new(), labels)
     }
 
-    /// Ends a run in which a side is not there: every test fails with the reason.
+    /// Ends a run in which a side is not there, or no longer: every test that is not over fails with the reason.
     pub(super) fn give_up(&mut self, side: Side, failure: &ToolFailure) -> Result<Ending> {
         if self.interrupt.is_requested() {
             return Ok(Ending::Interrupted);
         }
         for test in self.tests {
-            self.fail(*test, side, failure, BTreeMap::new())?;
+            if self.is_open(*test, side) {
+                self.fail(*test, side, failure, BTreeMap::new())?;
+            }
         }
         Ok(Ending::Stopped { class: failure.class, message: failure.message.clone() })
     }

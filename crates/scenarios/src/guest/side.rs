@@ -1,16 +1,19 @@
 //! One of the two sides that are compared: a machine, and how tools are run in it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use virtmark_hypervisor::{Cancel, Command, ExecOutput, ExecStatus, GuestLink, Machine};
+use virtmark_hypervisor::{Cancel, Command, Error, ExecOutput, ExecStatus, GuestLink, Machine};
 
 use super::failure::{ToolFailure, printed};
 use super::line::{self, Peer, Place, Target};
+use super::parse::ParseError;
 use super::{GuestPlan, Test, Tool, figures};
 
 /// How long the questions around the tools may take: nothing of them computes.
@@ -50,10 +53,14 @@ pub(super) struct Bench<'a> {
     pub(super) side: Side,
     pub(super) machine: &'a dyn Machine,
     guest: Arc<dyn GuestLink>,
-    /// What tools are there, each with what it says of its version.
-    versions: BTreeMap<Tool, String>,
+    /// What tools are there, each with what it says of its version, if it says that.
+    versions: BTreeMap<Tool, Option<String>>,
     /// What the kernel had killed for want of memory when it was last asked; absent where it does not count.
     killed_before: Cell<Option<u64>>,
+    /// Set when the machine answers nothing any more.
+    silence: RefCell<Option<ToolFailure>>,
+    /// Where the host keeps the machine's disks, if it has any.
+    pub(super) disks: Option<PathBuf>,
     /// Ends whatever is asked of it.
     pub(super) cancel: Cancel,
     pub(super) threads: u32,
@@ -84,6 +91,8 @@ impl<'a> Bench<'a> {
             guest,
             versions: BTreeMap::new(),
             killed_before: Cell::new(None),
+            silence: RefCell::new(None),
+            disks: None,
             cancel: cancel.clone(),
             threads,
             target: None,
@@ -97,9 +106,14 @@ impl<'a> Bench<'a> {
         Ok(bench)
     }
 
-    /// What a tool says of its version; none when it is not there.
+    /// Whether a tool is there.
+    pub(super) fn has(&self, tool: Tool) -> bool {
+        self.versions.contains_key(&tool)
+    }
+
+    /// What a tool says of its version; none when it is not there, or does not say it.
     pub(super) fn version(&self, tool: Tool) -> Option<&str> {
-        self.versions.get(&tool).map(String::as_str)
+        self.versions.get(&tool)?.as_deref()
     }
 
     /// Runs a test and reads what it prints. The time is that of the tool with the way to it and back.
@@ -142,8 +156,7 @@ impl<'a> Bench<'a> {
         let called = Instant::now();
         let answer = self.guest.exec(&command);
         let took = called.elapsed();
-        let answer = answer.map_err(|error| ToolFailure::platform(&self.machine.explain(error)));
-        (answer, took)
+        (answer.map_err(|error| self.failed(error)), took)
     }
 
     /// Starts what is to go on meanwhile.
@@ -151,18 +164,44 @@ impl<'a> Bench<'a> {
         &self,
         command: &Command,
     ) -> Result<Box<dyn virtmark_hypervisor::ExecHandle>, ToolFailure> {
-        self.guest.spawn(command).map_err(|error| ToolFailure::platform(&self.machine.explain(error)))
+        self.guest.spawn(command).map_err(|error| self.failed(error))
     }
 
-    /// A tool's failure, from the way it ended.
-    pub(super) fn failure_of(&self, tool: Tool, output: &ExecOutput) -> ToolFailure {
-        // A shell in between says it with 128 added.
-        let killed = matches!(output.status, ExecStatus::Signaled(9) | ExecStatus::Exited(137));
-        let for_memory = killed && {
+    /// A tool's failure, from the way it ended and what it says of that to be read.
+    pub(super) fn failure_of(&self, tool: Tool, output: &ExecOutput, told: Option<&str>) -> ToolFailure {
+        let for_memory = was_killed(output) && {
             let now = self.killed_for_memory();
             now > self.killed_before.replace(now)
         };
-        ToolFailure::ended(tool, self.side, output, for_memory)
+        ToolFailure::ended(tool, self.side, output, told, for_memory)
+    }
+
+    /// Why the machine answers nothing any more, once it does not.
+    pub(super) fn silence(&self) -> Option<ToolFailure> {
+        self.silence.borrow().clone()
+    }
+
+    /// The failure of the way to the machine.
+    fn failed(&self, error: Error) -> ToolFailure {
+        let error = self.machine.explain(error);
+        if matches!(error, Error::Timeout { .. }) && self.silence.borrow().is_none() {
+            // The agent ends what takes too long, and says so: here not even that was heard.
+            let full = self.disks.as_deref().filter(|place| is_full(place));
+            if full.is_some() || !self.answers() {
+                let silence = ToolFailure::silent(&error, full);
+                *self.silence.borrow_mut() = Some(silence.clone());
+                return silence;
+            }
+        }
+        ToolFailure::platform(&error)
+    }
+
+    /// Whether the machine still does what is asked of it.
+    fn answers(&self) -> bool {
+        let mut nothing = Command::argv(["true"]);
+        (nothing.timeout, nothing.cancel) = (Some(QUESTION_LIMIT), Some(self.cancel.clone()));
+        // Also a stop by the user is no silence.
+        !matches!(self.guest.exec(&nothing), Err(Error::Timeout { .. }))
     }
 
     fn read(&self, test: Test, output: &ExecOutput) -> Result<Vec<Option<f64>>, ToolFailure> {
@@ -170,27 +209,28 @@ impl<'a> Bench<'a> {
         let text = String::from_utf8_lossy(&output.stdout);
         match figures::read(test, &text) {
             Ok(values) if output.success() => Ok(values),
-            Err(error) if output.success() => Err(ToolFailure::unread(test, self.side, output, &error)),
-            Err(error @ super::parse::ParseError::Failed { .. }) => {
+            Err(error @ ParseError::Unreadable { .. }) if output.success() => {
                 Err(ToolFailure::unread(test, self.side, output, &error))
             }
-            _ => Err(self.failure_of(test.tool(), output)),
+            result => Err(self.failure_of(test.tool(), output, ParseError::told(result.err().as_ref()))),
         }
     }
 
-    fn ask_versions(&self, tools: &[Tool]) -> Result<BTreeMap<Tool, String>, ToolFailure> {
+    fn ask_versions(&self, tools: &[Tool]) -> Result<BTreeMap<Tool, Option<String>>, ToolFailure> {
         let questions: String = tools
             .iter()
             .map(|tool| {
                 let version = tool.version_command();
-                format!("command -v {tool} >/dev/null && echo \"{tool} $({version} 2>&1 | head -n 1)\"; ")
+                format!(
+                    "command -v {tool} >/dev/null && {{ v=$({version} 2>&1) || v=; echo \"{tool} $v\" | head -n 1; }}; "
+                )
             })
             .collect();
         let output = self.ask(&format!("{questions}true"), QUESTION_LIMIT)?;
         let said = printed(&output);
         let version = |tool: &Tool| {
             let line = said.lines().find_map(|line| line.strip_prefix(tool.as_str())?.strip_prefix(' '))?;
-            Some((*tool, line.trim().to_owned()))
+            Some((*tool, Some(line.trim().to_owned()).filter(|line| !line.is_empty())))
         };
         Ok(tools.iter().filter_map(version).collect())
     }
@@ -200,4 +240,25 @@ impl<'a> Bench<'a> {
         let text = self.told("cat /proc/vmstat")?;
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
     }
+}
+
+/// Whether the tool was ended by a signal, which a shell in between says with 128 added; or a process of it, which fio says
+/// in words.
+fn was_killed(output: &ExecOutput) -> bool {
+    match output.status {
+        ExecStatus::Exited(code) => code > 128 || printed(output).contains("got signal=9"),
+        ExecStatus::Signaled(_) => true,
+        ExecStatus::TimedOut => false,
+    }
+}
+
+/// Whether there is no space left in a directory of the host, found by writing there.
+fn is_full(directory: &Path) -> bool {
+    /// More than a disk image grows by at once.
+    const PROBE_BYTES: usize = 4 << 20;
+    let path = directory.join("virtmark-probe");
+    let written = std::fs::write(&path, vec![0; PROBE_BYTES]);
+    // It may not have been made at all.
+    let _ = std::fs::remove_file(&path);
+    written.is_err_and(|error| matches!(error.kind(), ErrorKind::QuotaExceeded | ErrorKind::StorageFull))
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::failure::{ToolFailure, printed};
+use super::failure::ToolFailure;
 use super::line::{self, Target};
+use super::parse::{ParseError, fio};
 use super::side::{Bench, Side};
 use super::{GuestPlan, Tool};
 
@@ -48,9 +49,8 @@ fn lay_out(bench: &mut Bench<'_>, plan: &GuestPlan, target: Target) -> Result<()
     command.timeout = Some(line::layout_limit(plan));
     let output = bench.exec(&command).0?;
     if !output.success() {
-        let mut failure = bench.failure_of(Tool::Fio, &output);
-        failure.raw.get_or_insert_with(|| printed(&output));
-        return Err(failure);
+        let read = fio::job(&String::from_utf8_lossy(&output.stdout), fio::Direction::Write);
+        return Err(bench.failure_of(Tool::Fio, &output, ParseError::told(read.err().as_ref())));
     }
     bench.target = Some(target);
     Ok(())

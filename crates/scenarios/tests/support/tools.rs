@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex};
 use virtmark_hypervisor::*;
 use virtmark_model::{Accelerator, HypervisorFacts, Timeline};
 
+/// The text of a machine that answers nothing any more.
+pub const SILENCE: &str = "(silence)";
+
 /// What a command line leads to, where it is not what always happens.
 pub type Answer = dyn Fn(&str) -> Option<(ExecStatus, String)> + Send + Sync;
 
@@ -216,6 +219,10 @@ impl GuestLink for Link {
         };
         self.lines.lock().unwrap().push((self.machine.clone(), line.clone()));
         let (status, text) = (self.answer)(&line).unwrap_or_else(|| (ExecStatus::Exited(0), usual(&line)));
+        if text == SILENCE {
+            let (machine, timeout) = (self.machine.clone(), command.timeout.unwrap_or_default());
+            return Err(Error::Timeout { machine, request: line, timeout, console: String::new() });
+        }
         Ok(Box::new(Done { status, output: Some(text.into_bytes()) }))
     }
 

@@ -1,5 +1,7 @@
 //! The JSON that fio prints (`--output-format=json`): 3 has nanoseconds and bytes, 2 microseconds and KiB.
 
+use std::io;
+
 use serde_json::Value;
 
 use super::{ParseError, Reader, clip};
@@ -51,7 +53,10 @@ pub fn job(text: &str, direction: Direction) -> Result<Job, ParseError> {
     match job.get("error").and_then(Value::as_i64) {
         None | Some(0) => {}
         Some(number) => {
-            let message = format!("error {number} of its job (errno)");
+            let message = match i32::try_from(number) {
+                Ok(errno) => format!("its job ended with: {}", io::Error::from_raw_os_error(errno)),
+                Err(_) => format!("its job ended with error {number}"),
+            };
             return Err(told(said).unwrap_or(ParseError::Failed { tool: "fio", message }));
         }
     }

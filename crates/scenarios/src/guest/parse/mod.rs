@@ -29,6 +29,16 @@ pub enum ParseError {
     },
 }
 
+impl ParseError {
+    /// The tool's own words for its failure, if it is that.
+    pub(super) fn told(error: Option<&Self>) -> Option<&str> {
+        match error? {
+            Self::Failed { message, .. } => Some(message),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
 /// The reader of one tool's output, for its messages.
 #[derive(Clone, Copy)]
 struct Reader(&'static str);

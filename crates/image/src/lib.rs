@@ -15,6 +15,9 @@ mod elf;
 mod error;
 mod ext4;
 mod fingerprint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod initramfs;
 mod kernel;
 mod modules;

@@ -8,6 +8,9 @@ mod bench;
 mod builtin;
 mod executor;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod names;
 mod ops;

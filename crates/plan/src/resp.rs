@@ -123,7 +123,7 @@ impl Connection {
 }
 
 /// Reads one answer; what is not the protocol is an error of the kind `InvalidData`.
-fn read_reply(stream: &mut impl BufRead) -> io::Result<Reply> {
+pub(crate) fn read_reply(stream: &mut impl BufRead) -> io::Result<Reply> {
     let line = read_line(stream)?;
     let Some((kind, rest)) = line.split_first() else { return Err(invalid("an empty line")) };
     let text = || String::from_utf8_lossy(rest).into_owned();

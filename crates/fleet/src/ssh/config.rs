@@ -153,6 +153,13 @@ impl ClientConfig {
         found
     }
 
+    /// What it says of a host, in words: a door for fuzz targets.
+    #[cfg(feature = "fuzzing")]
+    #[doc(hidden)]
+    pub fn told_of(&self, names: &[&str]) -> String {
+        format!("{:?}", self.of(names))
+    }
+
     fn expand(&self, word: &str, host: &str) -> PathBuf {
         let home = self.home.to_string_lossy();
         let mut text = match word.strip_prefix("~/") {

@@ -13,6 +13,12 @@ use crate::fingerprint::Fingerprint;
 use modinfo::ModInfo;
 use tree::ModuleTree;
 
+/// For [`fuzzing`](crate::fuzzing).
+#[cfg(feature = "fuzzing")]
+pub(crate) fn prepare(raw: &[u8]) -> Result<Vec<u8>, String> {
+    tree::prepare(raw).map(|file| file.bytes)
+}
+
 /// Without these the agent cannot speak: the bus and the channel to the host.
 const EARLY: [&str; 2] = ["virtio_pci", "virtio_console"];
 

@@ -131,7 +131,7 @@ fn read_noted(path: &Path, inputs: &mut Vec<Fingerprint>) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-fn prepare(raw: &[u8]) -> Result<ModuleFile, String> {
+pub(super) fn prepare(raw: &[u8]) -> Result<ModuleFile, String> {
     let unpacked = if raw.starts_with(b"\x7fELF") {
         signature::strip(raw).to_vec()
     } else {

@@ -42,6 +42,13 @@ impl Closure {
         Self::find(program, &configured)
     }
 
+    /// The libraries that a file asks for by name, none when it is no program: a door for fuzz targets.
+    #[cfg(feature = "fuzzing")]
+    #[doc(hidden)]
+    pub fn asked_for_in(bytes: &[u8]) -> Option<Vec<String>> {
+        Object::parse(bytes).map(|object| object.needed)
+    }
+
     fn find(program: &Path, configured: &[PathBuf]) -> Result<Self, Error> {
         let object = Object::read(program)?;
         let mut closure =

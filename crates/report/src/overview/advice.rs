@@ -3,17 +3,14 @@
 //! Source: the hypervisor guide's list of optimisations for KVM and QEMU. What a run's record does not say is not
 //! advised on: a remedy that may be in place already is noise.
 
-use virtmark_model::{Accelerator, Run};
+mod remedies;
 
+use self::remedies::lacking;
 use super::Part;
 use super::grades::is_bad;
 use crate::entry::Entry;
 use crate::style::Tone;
 use crate::table::{Column, Table};
-
-/// A machine with a disk, and something that reads it.
-const IO_THREAD: &str =
-    "virtmark tune --try iothread -- tti --image bench --cmd 'dd if=/dev/vda of=/dev/null bs=1M count=64'";
 
 /// What was found to be slow or large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ struct Advice {
     /// What to do.
     remedy: &'static str,
     /// The command that measures what it brings; none where virtmark cannot set it.
-    trial: Option<&'static str>,
+    trial: Option<String>,
 }
 
 pub(super) fn part(entries: &[Entry<'_>]) -> Option<Part> {
@@ -45,8 +42,8 @@ pub(super) fn part(entries: &[Entry<'_>]) -> Option<Part> {
     let mut rows = 0;
     for entry in entries {
         for (finding, found) in findings(entry) {
-            for Advice { instead, remedy, trial } in advice(finding, entry.run()) {
-                let trial = trial.unwrap_or("the same run again, and virtmark compare");
+            for Advice { instead, remedy, trial } in lacking(finding, entry.run()) {
+                let trial = trial.as_deref().unwrap_or("the same run again, and virtmark compare");
                 let letter = entry.letter.as_str();
                 table.row(vec![
                     letter.into(),
@@ -88,115 +85,15 @@ fn findings(entry: &Entry<'_>) -> Vec<(Finding, String)> {
     found
 }
 
-fn advice(finding: Finding, run: &Run) -> Vec<Advice> {
-    let remedies: &[fn(&Run) -> Option<Advice>] = match finding {
-        Finding::Cpu | Finding::Operation => {
-            &[accelerator, cpu_mode, cpu_features, governor, topology, huge_pages]
-        }
-        Finding::Memory => &[huge_pages],
-        Finding::Network => &[accelerator],
-        Finding::Storage => &[accelerator, io_thread],
-    };
-    remedies.iter().filter_map(|remedy| remedy(run)).collect()
-}
-
-fn accelerator(run: &Run) -> Option<Advice> {
-    let emulated = run.environment.hypervisor.accelerator == Some(Accelerator::Tcg);
-    emulated.then(|| Advice {
-        instead: "software emulation".into(),
-        remedy: "hardware virtualisation; virtmark doctor says what keeps this host from it",
-        trial: None,
-    })
-}
-
-/// The processor that the guest sees: anything but the host's own costs what it hides.
-fn cpu_mode(run: &Run) -> Option<Advice> {
-    let model = cpu_model(run)?;
-    let lacking =
-        run.environment.hypervisor.accelerator == Some(Accelerator::Kvm) && !model.starts_with("host");
-    lacking.then(|| Advice {
-        instead: format!("CPU model {model}"),
-        remedy: "the host's own CPU model (host-passthrough)",
-        trial: None,
-    })
-}
-
-/// An emulated processor has what it is told to have.
-fn cpu_features(run: &Run) -> Option<Advice> {
-    let model = cpu_model(run)?;
-    let emulated = run.environment.hypervisor.accelerator == Some(Accelerator::Tcg);
-    let lacking = emulated && !model.starts_with("max") && lacks(run, "cpu-max");
-    lacking.then(|| Advice {
-        instead: format!("CPU model {model}"),
-        remedy: "every feature that the emulated CPU can have",
-        trial: Some("virtmark tune --try cpu-max -- tti"),
-    })
-}
-
-fn cpu_model(run: &Run) -> Option<&str> {
-    configuration(run)?.split(", ").find_map(|part| part.strip_prefix("cpu "))
-}
-
-fn configuration(run: &Run) -> Option<&str> {
-    run.environment.hypervisor.configuration.as_deref()
-}
-
-/// Whether the record of a machine of QEMU, which names what it was tuned with, does not name this.
-fn lacks(run: &Run, remedy: &str) -> bool {
-    let with = format!("with {remedy}");
-    run.environment.hypervisor.name == "qemu"
-        && configuration(run).is_some_and(|all| !all.split(", ").any(|part| part == with))
-}
-
-fn governor(run: &Run) -> Option<Advice> {
-    let governor = run.environment.host.governor.as_deref().filter(|governor| *governor != "performance")?;
-    Some(Advice {
-        instead: format!("frequency governor {governor}"),
-        remedy: "the governor performance on the host's CPUs",
-        trial: None,
-    })
-}
-
-fn topology(run: &Run) -> Option<Advice> {
-    let vcpus = run.configuration.get("vcpus")?.as_u64()?;
-    let cpus = u64::from(run.environment.host.logical_cpus);
-    (cpus > 0 && vcpus > cpus).then(|| Advice {
-        instead: format!("{vcpus} vCPUs on {cpus} CPUs"),
-        remedy: "no more vCPUs than the host has CPUs, each on its own",
-        trial: None,
-    })
-}
-
-fn huge_pages(run: &Run) -> Option<Advice> {
-    let reserved = run.environment.host.huge_pages_total?;
-    lacks(run, "hugepages").then(|| match reserved {
-        0 => Advice {
-            instead: "ordinary pages, and the host has no huge ones reserved".into(),
-            remedy: "huge pages for the guest's memory; virtmark doctor says how they are reserved",
-            trial: Some("virtmark tune --try hugepages -- tti"),
-        },
-        reserved => Advice {
-            instead: format!("ordinary pages, and the host has {reserved} huge ones reserved"),
-            remedy: "huge pages for the guest's memory",
-            trial: Some("virtmark tune --try hugepages -- tti"),
-        },
-    })
-}
-
-fn io_thread(run: &Run) -> Option<Advice> {
-    lacks(run, "iothread").then(|| Advice {
-        instead: "disks served by QEMU's main thread".into(),
-        remedy: "an I/O thread for disks",
-        trial: Some(IO_THREAD),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::entry::entries;
     use crate::fixtures;
     use crate::{Overhead, RunSamples};
+    use virtmark_model::{DiskCache, MachineFacts, Run, Topology};
+
+    const BAD: &str = "needs optimisation (≥5 %)";
 
     fn graded(run: Run, grade: &str) -> Vec<RunSamples> {
         let mut of_run = RunSamples::new(run, Vec::new());
@@ -219,48 +116,129 @@ mod tests {
         part.map(rows).unwrap_or_default()
     }
 
-    #[test]
-    fn what_the_record_lacks_is_advised_and_nothing_else() {
+    /// A machine as QEMU's are made unless told otherwise.
+    fn usual(cpu: &str) -> MachineFacts {
+        MachineFacts {
+            clock: None,
+            cpu_model: Some(cpu.into()),
+            disk_cache: Some(DiskCache::Writeback),
+            disk_queue_size: Some(256),
+            disk_queues: Some(2),
+            huge_pages: Some(false),
+            io_thread: Some(false),
+            network_queues: Some(1),
+            network_receive_queue_size: Some(256),
+            pinned: Some(false),
+            topology: Some(Topology::of_cores(2)),
+            vhost: Some(false),
+        }
+    }
+
+    /// A run of two virtual CPUs on two others under KVM.
+    fn run() -> Run {
         let mut run = fixtures::run("guest", 0, fixtures::kvm());
-        run.configuration["vcpus"] = 4.into();
-        run.environment.hypervisor.configuration =
-            Some("machine pc, cpu qemu64, PVH direct kernel start".into());
-        run.environment.host.huge_pages_total = Some(0);
-        let advice = said(&graded(run.clone(), "needs optimisation (≥5 %)"));
-        assert_eq!(advice.len(), 4, "{advice:#?}");
-        assert!(advice[0].starts_with("CPU model qemu64: the host's own"), "{advice:#?}");
-        assert!(advice[1].starts_with("4 vCPUs on 2 CPUs"), "{advice:#?}");
-        assert!(advice[2].starts_with("ordinary pages, and the host has no huge ones"), "{advice:#?}");
-        assert!(advice[2].ends_with("virtmark tune --try hugepages -- tti"), "{advice:#?}");
-        assert!(advice[3].starts_with("disks served by QEMU's main thread: an I/O thread"), "{advice:#?}");
-        // All of it in place: the governor already is.
         run.configuration["vcpus"] = 2.into();
-        run.environment.hypervisor.configuration =
-            Some("machine q35, cpu host,migratable=off, PVH, with hugepages, with iothread".into());
-        run.environment.host.huge_pages_total = Some(512);
-        assert_eq!(said(&graded(run, "needs optimisation (≥5 %)")), Vec::<String>::new());
+        run.environment.host.logical_cpus = 2;
+        run.environment.host.huge_pages_total = Some(0);
+        run.environment.hypervisor.machine = Some(usual("host"));
+        run
     }
 
     #[test]
-    fn what_is_not_on_record_or_was_graded_well_is_not_advised_on() {
-        let run = || {
-            let mut run = fixtures::run("guest", 1, fixtures::kvm());
-            run.environment.hypervisor.configuration = None;
-            run
-        };
-        assert_eq!(said(&graded(run(), "needs optimisation (≥5 %)")), Vec::<String>::new());
+    fn what_the_record_lacks_is_advised() {
+        let advice = said(&graded(run(), BAD));
+        let expected = [
+            "vCPUs on whichever CPU of the host is free: a CPU of the host for each vCPU: \
+             virtmark tune --try pin -- tti --vcpus 2",
+            "ordinary pages, and the host has no huge ones reserved: huge pages for the guest's memory; \
+             virtmark doctor says how they are reserved: virtmark tune --try hugepages -- tti --vcpus 2",
+            "the host's page cache between disks and their files: direct input and output (cache=none): \
+             virtmark tune --try cache-none -- tti --vcpus 2 --image bench --cmd 'dd if=/dev/vda of=/dev/null bs=1M count=64'",
+            "disks served by QEMU's main thread: an I/O thread for disks: \
+             virtmark tune --try iothread -- tti --vcpus 2 --image bench --cmd 'dd if=/dev/vda of=/dev/null bs=1M count=64'",
+            "queues of disks for 256 requests: longer queues: \
+             virtmark tune --try queue-size -- tti --vcpus 2 --image bench --cmd 'dd if=/dev/vda of=/dev/null bs=1M count=64'",
+        ];
+        assert_eq!(advice, expected);
+    }
+
+    /// Each thing that is in place takes away its own line, and no other.
+    #[test]
+    fn what_is_in_place_is_not_advised() {
+        type Change = fn(&mut MachineFacts);
+        let all = said(&graded(run(), BAD));
+        let changes: [(Change, &str); 5] = [
+            (|machine| machine.pinned = Some(true), "--try pin "),
+            (|machine| machine.huge_pages = Some(true), "--try hugepages "),
+            (|machine| machine.disk_cache = Some(DiskCache::None), "--try cache-none "),
+            (|machine| machine.io_thread = Some(true), "--try iothread "),
+            (|machine| machine.disk_queue_size = Some(1024), "--try queue-size "),
+        ];
+        let mut tuned = run();
+        for (change, gone) in changes {
+            let mut run = run();
+            for run in [&mut run, &mut tuned] {
+                change(run.environment.hypervisor.machine.as_mut().unwrap());
+            }
+            let rest: Vec<String> = all.iter().filter(|line| !line.contains(gone)).cloned().collect();
+            assert_eq!(rest.len(), all.len() - 1, "{gone}");
+            assert_eq!(said(&graded(run, BAD)), rest, "{gone}");
+        }
+        assert_eq!(said(&graded(tuned, BAD)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_not_on_record_is_not_advised_on() {
+        let mut unknown = run();
+        unknown.environment.hypervisor.machine = None;
+        assert_eq!(said(&graded(unknown, BAD)), Vec::<String>::new());
+        let mut empty = run();
+        empty.environment.hypervisor.machine = Some(MachineFacts::default());
+        assert_eq!(said(&graded(empty, BAD)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_was_graded_well_needs_no_advice() {
         let mut lacking = run();
         lacking.environment.host.governor = Some("powersave".into());
         assert_eq!(said(&graded(lacking.clone(), "on target (<3 %)")), Vec::<String>::new());
-        assert_eq!(said(&graded(lacking, "needs optimisation (≥5 %)")).len(), 1);
+        assert!(said(&graded(lacking, BAD))[0].starts_with("frequency governor powersave"));
+    }
+
+    #[test]
+    fn the_cpu_of_the_host_is_advised_where_a_guest_has_another() {
+        let mut other = run();
+        other.configuration["vcpus"] = 4.into();
+        other.environment.hypervisor.machine = Some(usual("qemu64"));
+        let advice = said(&graded(other, BAD));
+        assert!(advice[0].starts_with("CPU model qemu64: the host's own"), "{advice:#?}");
+        // Four have no CPU each, and so nothing to be pinned to.
+        assert!(advice[1].starts_with("4 vCPUs on 2 CPUs"), "{advice:#?}");
+        assert!(!advice.iter().any(|line| line.contains("--try pin")), "{advice:#?}");
+    }
+
+    #[test]
+    fn threads_are_advised_where_cores_have_some() {
+        let advised = |run: Run| said(&graded(run, BAD)).iter().any(|line| line.contains("--try topology"));
+        let mut threads = run();
+        assert!(!advised(threads.clone()));
+        threads.environment.host.smt = Some(true);
+        assert!(advised(threads.clone()));
+        let mut told = threads;
+        let topology = Topology { sockets: 1, cores: 1, threads: 2 };
+        told.environment.hypervisor.machine.as_mut().unwrap().topology = Some(topology);
+        assert!(!advised(told));
     }
 
     #[test]
     fn emulation_is_the_first_thing_to_be_rid_of() {
         let mut run = fixtures::run("guest", 0, fixtures::tcg());
-        run.environment.hypervisor.configuration = Some("machine pc, cpu qemu64".into());
-        let advice = said(&graded(run, "needs optimisation (≥5 %)"));
+        run.environment.hypervisor.machine = Some(usual("qemu64"));
+        let advice = said(&graded(run.clone(), BAD));
         assert!(advice[0].starts_with("software emulation: hardware virtualisation"), "{advice:#?}");
-        assert!(advice[1].ends_with("virtmark tune --try cpu-max -- tti"), "{advice:#?}");
+        let cpu_max = |line: &String| line.contains("virtmark tune --try cpu-max -- tti");
+        assert!(cpu_max(&advice[1]), "{advice:#?}");
+        run.environment.hypervisor.machine = Some(usual("max"));
+        assert!(!said(&graded(run, BAD)).iter().any(cpu_max));
     }
 }

@@ -135,6 +135,7 @@ fn mistakes_are_told_before_anything_is_measured() {
         (&["compare", "--interleave", "--b", "", "--", "tti", "--archive", &archive], "before the --"),
         (&["aa", "--comparisons", "9", "--", "tti"], "--iterations 90"),
         (&["aa"], "COMMAND"),
+        (&["tune", "--metric", "m:up", "--", "tti"], "NAME:higher"),
     ] {
         world.virtmark(arguments).assert().code(2).stderr(contains(expected)).stdout("");
     }
@@ -150,8 +151,23 @@ fn a_remedy_that_cannot_be_had_is_skipped_with_the_reason() {
         .stderr(contains("skipped").and(contains("it is for machines of QEMU")));
     let tried: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     let names: Vec<_> = tried.as_array().unwrap().iter().map(|tried| tried["remedy"].clone()).collect();
-    assert_eq!(names, ["cpu-max", "hugepages", "iothread"]);
-    assert!(tried[1]["skipped"].as_str().unwrap().contains("cannot try hugepages"));
+    let all = [
+        "cache-none",
+        "cpu-max",
+        "hugepages",
+        "iothread",
+        "kvm-clock",
+        "multiqueue",
+        "pin",
+        "queue-size",
+        "topology",
+        "vhost",
+    ];
+    assert_eq!(names, all);
+    for (name, tried) in all.iter().zip(tried.as_array().unwrap()) {
+        let reason = tried["skipped"].as_str().unwrap();
+        assert!(reason.contains(&format!("cannot try {name}: it is for machines of QEMU")), "{reason}");
+    }
     // Nothing was measured for it.
     assert!(world.json(&["runs", "--json"]).as_array().unwrap().is_empty());
     world.virtmark(&["tune", "--try", "prayer", "--", "tti"]).assert().code(2).stderr(contains("iothread"));

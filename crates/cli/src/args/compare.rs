@@ -96,14 +96,22 @@ pub(crate) struct AaArguments {
 #[command(after_help = "\
 Examples:
   virtmark tune -- tti --iterations 50
-  virtmark tune --try iothread -- tti --image bench --iterations 50 --cmd 'dd if=/dev/vda of=/dev/null bs=1M count=64'
+  virtmark tune --try pin --metric tti -- tti --vcpus 2 --iterations 50
+  virtmark tune --try cache-none,iothread,queue-size -- tti --image bench --iterations 50 \
+    --cmd 'dd if=/dev/vda of=/dev/null bs=1M count=64'
 
-Each remedy takes turns with machines as they are: A without it, B with it. What this host or these machines cannot have is \
-skipped, with the reason. Each remedy is a question of its own: --confidence holds for one of them.")]
+Each remedy takes turns with machines as they are: A without it, B with it. What this host or these machines cannot have, or \
+have already, is skipped, with the reason, before anything is measured for it. Each remedy is a question of its own: \
+--confidence holds for one of them. docs/compare.md says what each of them is.")]
 pub(crate) struct TuneArguments {
-    /// The remedies, separated by commas: cpu-max, hugepages, iothread [default: all of them]
+    /// The remedies, separated by commas: cache-none, cpu-max, hugepages, iothread, kvm-clock, multiqueue, pin, queue-size,
+    /// topology, vhost [default: all of them]
     #[arg(long = "try", value_name = "REMEDY,…", value_delimiter = ',', default_values_t = Remedy::ALL, hide_default_value = true)]
     pub(crate) remedies: Vec<Remedy>,
+
+    /// Only this metric; NAME:higher or NAME:lower says which way is better; may be repeated
+    #[arg(long = "metric", value_name = "NAME")]
+    pub(crate) metrics: Vec<MetricChoice>,
 
     #[command(flatten)]
     pub(crate) certainty: CertaintyArguments,

@@ -140,7 +140,7 @@ pub(crate) enum Command {
     Compare(Box<CompareArguments>),
     /// Compare one configuration with itself: how often is a difference found where there is none?
     Aa(AaArguments),
-    /// Measure what a remedy does: huge pages, an I/O thread, another CPU model
+    /// Measure what a remedy does: huge pages, pinning, direct I/O, longer queues, another CPU model
     Tune(TuneArguments),
     /// Offer sandboxes over HTTP: create, exec, snapshot, restore, destroy
     Serve(ServiceArguments),

@@ -31,7 +31,11 @@ pub(super) enum Outcome {
 }
 
 pub(crate) fn run(options: &TuneArguments, quiet: bool) -> anyhow::Result<Exit> {
-    let request = Request { options: certainty(&options.certainty), ..Request::default() };
+    let request = Request {
+        metrics: options.metrics.clone(),
+        options: certainty(&options.certainty),
+        ..Request::default()
+    };
     let blocks = options.blocks.unwrap_or(DEFAULT_BLOCKS as u32);
     let mut tried = Vec::new();
     let mut ended = None;

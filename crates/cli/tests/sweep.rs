@@ -218,7 +218,8 @@ fn an_interrupted_sweep_keeps_what_is_done_and_is_gone_on_with() {
 #[test]
 fn a_service_runs_beside_the_target_and_is_gone_after_it() {
     let world = World::new();
-    let marker = "27.18281";
+    // Of this test alone, wherever else it runs on this host.
+    let marker = format!("2718281.{}", std::process::id());
     let script = world.script("helper", &format!("exec sleep {marker}"));
     let upload = format!("{}=bin/helper", script.display());
     let asked =

@@ -44,10 +44,10 @@ fn a_target_that_exits_badly_is_an_error_of_every_request() {
 #[test]
 fn a_target_that_hangs_is_given_up_request_by_request() {
     let world = World::new();
-    let marker = "31.4151";
-    let command = format!("sleep {marker}");
-    let assert =
-        world.sweep(&[&NATIVE[..], &["--cmd", &command, "--concurrency", "2"]].concat()).assert().code(27);
+    // Of this test alone, wherever else it runs on this host.
+    let command = format!("sleep 314151.{}", std::process::id());
+    let asked = ["--cmd", &command, "--concurrency", "2", "--request-timeout", "200ms"];
+    let assert = world.sweep(&[&NATIVE[..], &asked].concat()).assert().code(27);
     assert_eq!(report(&assert.get_output().stdout)["runs_failed"], 1);
     let row = &world.rows()[0];
     assert!(row["errors"]["timeout"].as_u64().unwrap() > 0 && row["max_us"].is_null(), "{row}");
@@ -57,12 +57,13 @@ fn a_target_that_hangs_is_given_up_request_by_request() {
 #[test]
 fn a_run_beyond_its_time_limit_is_killed_with_all_its_processes_and_the_next_one_runs() {
     let world = World::new();
-    let command = "sleep 0.41421";
+    // Of this test alone, wherever else it runs on this host.
+    let command = format!("sleep 0.414{:07}", std::process::id());
     let asked = [
         &NATIVE[..5],
         &[
             "--cmd",
-            command,
+            &command,
             "--warmup",
             "100",
             "--duration",
@@ -87,7 +88,7 @@ fn a_run_beyond_its_time_limit_is_killed_with_all_its_processes_and_the_next_one
         assert!(row["qps"].is_null() && row["p99_us"].is_null(), "{row}");
         assert_eq!(row["details"]["failure"]["class"], "timeout");
     }
-    assert_eq!(processes_with(command), Vec::<u32>::new());
+    assert_eq!(processes_with(&command), Vec::<u32>::new());
     world.assert_clean();
 }
 
@@ -96,7 +97,7 @@ fn a_target_that_floods_standard_error_fills_nothing() {
     let world = World::new();
     let command = "/bin/sh -c 'head -c 3000000 /dev/zero >&2'";
     let assert =
-        world.sweep(&[&NATIVE[..9], &["--cmd", command, "--concurrency", "2"]].concat()).assert().success();
+        world.sweep(&[&NATIVE[..], &["--cmd", command, "--concurrency", "2"]].concat()).assert().success();
     let report = report(&assert.get_output().stdout);
     assert!(report["rows"][0]["completed"].as_u64().unwrap() > 0, "{report}");
     assert!(report["environment"]["harness"]["max_rss_bytes"].as_u64().unwrap() < 200 << 20);

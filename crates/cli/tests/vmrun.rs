@@ -37,7 +37,7 @@ impl Lab {
         };
         let servers: Vec<Sshd> = (0..count).map(start).collect();
         let auth = json!({
-            "user": std::env::var("USER").unwrap_or_else(|_| "root".into()),
+            "user": user(),
             "method": "key",
             "details": {"file": key},
             "known_hosts": {"policy": "accept-new", "file": world.path("known")},
@@ -79,6 +79,12 @@ impl Lab {
     fn results(&self, name: &str) -> PathBuf {
         self.world.path("out").join("run-1").join(name)
     }
+}
+
+/// Who runs this, whatever the environment says.
+fn user() -> String {
+    let output = std::process::Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn read(output: &assert_cmd::assert::Assert) -> Value {

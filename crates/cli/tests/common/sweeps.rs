@@ -7,20 +7,9 @@ use serde_json::Value;
 
 use super::World;
 
-/// Short, on the bare host.
-pub const NATIVE: [&str; 11] = [
-    "sweep",
-    "--in",
-    "native",
-    "--vcpus",
-    "1",
-    "--warmup",
-    "5",
-    "--duration",
-    "300ms",
-    "--request-timeout",
-    "200ms",
-];
+/// Short, on the bare host. Requests have the usual time: on a busy host one may need a while.
+pub const NATIVE: [&str; 9] =
+    ["sweep", "--in", "native", "--vcpus", "1", "--warmup", "5", "--duration", "300ms"];
 
 /// The columns of the guide.
 pub const HEADER: &str = "ts,plan,vcpus,cpu_threads,io_threads,async,concurrency,duration_sec,run_idx,qps,p50_us,p90_us,\

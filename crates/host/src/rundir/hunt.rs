@@ -2,7 +2,7 @@
 //! in its environment.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -131,14 +131,33 @@ fn open_same(seen: &ProcStat) -> Option<OwnedFd> {
     (now.start_ticks == seen.start_ticks && now.is_running()).then_some(pidfd)
 }
 
-fn wait_until_gone(pidfd: &OwnedFd, deadline: Instant) -> bool {
+/// Whether the process behind a pidfd ends until then.
+pub fn wait_until_gone(pidfd: impl AsFd, deadline: Instant) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let Ok(timeout) = Timespec::try_from(left) else { return false };
-        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)) {
+        // A time beyond what the system can tell is as good as none.
+        let timeout = Timespec::try_from(left).ok();
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], timeout.as_ref()) {
             Ok(ready) => return ready > 0,
             Err(Errno::INTR) => {}
             Err(_) => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn an_end_is_waited_for_and_no_longer_than_wanted() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        assert!(!wait_until_gone(&process, Instant::now() + Duration::from_millis(20)));
+        pidfd_send_signal(&process, Signal::TERM).unwrap();
+        assert!(wait_until_gone(&process, Instant::now() + Duration::from_secs(60)));
+        child.wait().unwrap();
     }
 }

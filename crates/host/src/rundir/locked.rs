@@ -1,12 +1,12 @@
 //! A directory that belongs to a live process for as long as that holds the lock on the file `lock` in it.
 //!
 //! The kernel drops the lock however the process ends, so a directory whose lock can be taken is a leftover. The
-//! parent directory has a `lock` of its own, held while a directory is made or claimed: nobody sees one that is
-//! made but not locked yet.
+//! parent directory has a `lock` of its own, held while a directory is made, claimed or looked at: nobody sees one
+//! that is made but not locked yet. Whoever claims a directory holds its lock too, and says so in the file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ use super::{BRIDGES, CGROUPS};
 use crate::{cgroup, network};
 
 pub(super) const LOCK: &str = "lock";
+/// What the lock file of a directory says that is about to be removed by another process than its owner.
+const CLAIMED: &[u8] = b"claimed\n";
 
 /// A directory and the lock on it.
 #[derive(Debug)]
@@ -40,26 +42,26 @@ impl LockedDir {
     pub(super) fn claim_leftovers(base: &Path) -> io::Result<Vec<Self>> {
         let _base_lock = lock_base(base)?;
         let mut claimed = Vec::new();
-        for entry in fs::read_dir(base)? {
-            let entry = entry?;
-            let is_ours = entry.file_name().to_str().and_then(owner_of).is_some();
-            if is_ours && entry.file_type()?.is_dir() {
-                claimed.extend(Self::claim(entry.path())?);
-            }
+        for path in run_directories(base)? {
+            claimed.extend(Self::claim(path)?);
         }
         Ok(claimed)
     }
 
     /// Takes over this one directory, if it exists and its owner is gone. Only under the lock on its parent.
     fn claim(path: PathBuf) -> io::Result<Option<Self>> {
-        let lock = match open_lock(&path) {
+        let mut lock = match open_lock(&path) {
             Ok(lock) => lock,
             // Another start is just removing it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { path, _lock: lock })),
+            Ok(()) => {
+                // On a full disk it looks alive until it is gone.
+                let _ = lock.write_all(CLAIMED);
+                Ok(Some(Self { path, _lock: lock }))
+            }
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -78,6 +80,40 @@ impl LockedDir {
     pub(super) fn remove(&self) -> io::Result<()> {
         remove_run_directory(&self.path)
     }
+}
+
+/// The directories under `base` whose owners live.
+pub(super) fn live(base: &Path) -> io::Result<Vec<PathBuf>> {
+    let _base_lock = lock_base(base)?;
+    let mut live = run_directories(base)?;
+    live.retain(|path| is_owned(path));
+    Ok(live)
+}
+
+/// Whether the process that made this run's directory lives, and still has it.
+pub fn is_live(path: &Path) -> bool {
+    // To look is to lock for a moment: a start that claims leftovers in that moment would pass this one over.
+    path.parent().is_some_and(|base| lock_base(base).is_ok_and(|_base_lock| is_owned(path)))
+}
+
+/// Only under the lock on its parent.
+fn is_owned(path: &Path) -> bool {
+    let Ok(lock) = File::open(path.join(LOCK)) else { return false };
+    let is_claimed = lock.metadata().is_ok_and(|metadata| metadata.len() > 0);
+    !is_claimed && flock(&lock, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+}
+
+/// Everything under `base` that is named as a run's directory is, and is one.
+fn run_directories(base: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(base)? {
+        let entry = entry?;
+        let is_ours = entry.file_name().to_str().and_then(owner_of).is_some();
+        if is_ours && entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 /// Removes the run's cgroups and bridges, everything in it, then the lock file, then itself. A directory that is not there is fine.
@@ -184,9 +220,16 @@ mod tests {
         fs::create_dir_all(live.path().join("m/deep")).unwrap();
         fs::write(live.path().join("m/deep/file"), "x").unwrap();
 
+        assert_eq!(super::live(base.path()).unwrap(), [live.path()]);
+        assert!(is_live(live.path()));
+
         drop(live);
+        let path = base.path().join(&id);
+        assert!(!is_live(&path), "nobody holds it");
         let claimed = LockedDir::claim_leftovers(base.path()).unwrap();
         assert_eq!(claimed.len(), 1);
+        assert!(!is_live(&path), "who holds it is not its owner");
+        assert!(super::live(base.path()).unwrap().is_empty());
         assert!(LockedDir::claim_leftovers(base.path()).unwrap().is_empty(), "claimed already");
         claimed[0].remove().unwrap();
         assert!(!base.path().join(&id).exists());

@@ -1,8 +1,9 @@
 //! The directories of a run: private, removed with it, and found by the next start when it was killed.
 //!
 //! ```text
-//! <control root>/lock                       held while a directory below is made, claimed or removed
-//! <control root>/<pid>-<random>/lock        held for life by the virtmark process that made it
+//! <control root>/lock                       held while a directory below is made, claimed, removed or looked at
+//! <control root>/<pid>-<random>/lock        held for life by the virtmark process that made it, and empty until
+//!                                           another one claims it
 //!                               processes   started processes: `pid start_ticks boot_id name` a line
 //!                               bulk        directories for bulk data that belong to it: a path a line
 //!                               cgroups     its cgroups: a path a line
@@ -27,8 +28,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use error::RunDirError;
-pub use hunt::KilledProcess;
+pub use hunt::{KilledProcess, wait_until_gone};
 pub use leftovers::{Leftover, clean_leftovers};
+pub use locked::is_live;
 pub(crate) use log::ProcessLog;
 pub use roots::Roots;
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use super::error::RunDirError;
+use super::locked;
 use crate::memory;
 
 /// Chooses the place of run directories.
@@ -72,6 +73,18 @@ impl Roots {
 
     pub(super) fn prepare_control(&self) -> Result<(), RunDirError> {
         prepare_base(&self.control, RUN_DIR_VARIABLE)
+    }
+
+    /// The directories of the runs that are under way, in no particular order. Those of runs that were killed, or that
+    /// another start is just removing, are none of them.
+    ///
+    /// # Errors
+    /// As the kernel says; roots that were never used have none to show.
+    pub fn live_runs(&self) -> io::Result<Vec<PathBuf>> {
+        match locked::live(&self.control) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            result => result,
+        }
     }
 
     /// The first place for bulk data with room for this many bytes.

@@ -8,7 +8,7 @@ use serde_json::json;
 use virtmark_fleet::auth::Auth;
 use virtmark_fleet::map::HostMap;
 use virtmark_fleet::ssh::{ClientConfig, SshOptions, SshTransport};
-use virtmark_fleet::{FleetReport, Job, SCENARIO, Transport, Verdict, all_at_once, local};
+use virtmark_fleet::{FleetReport, Job, MetricSummary, SCENARIO, Transport, Verdict, all_at_once, local};
 use virtmark_host::signals;
 use virtmark_model::{HypervisorFacts, RunId};
 use virtmark_payload::{Code, Report};
@@ -136,25 +136,16 @@ fn table(report: &FleetReport) -> Table {
     let total = report.succeeded + report.failed;
     let mut table = Table::new(format!("{}: {} of {total} machines succeeded", report.run, report.succeeded));
     table.column("metric", Column::Name);
-    for heading in ["machines", "mean", "spread", "min", "max"] {
+    table.column("machines", Column::Figure);
+    for heading in FIGURES {
         table.column(heading, Column::Figure);
     }
     table.column("slowest", Column::Name);
     for metric in &report.metrics {
-        let show = |value: f64| Cell::from(format::value(value, metric.unit));
-        let name = match &metric.of {
-            Some(of) => format!("{} ({of})", metric.metric),
-            None => metric.metric.clone(),
-        };
-        table.row(vec![
-            name.into(),
-            metric.machines.to_string().into(),
-            show(metric.mean),
-            metric.spread.map_or_else(|| "-".into(), show),
-            show(metric.min),
-            show(metric.max),
-            metric.slowest.as_ref().map_or("-", |slowest| slowest.machine.as_str()).into(),
-        ]);
+        let mut row = vec![name_of(metric).into(), metric.machines.to_string().into()];
+        row.extend(figures(metric));
+        row.push(metric.slowest.as_ref().map_or("-", |slowest| slowest.machine.as_str()).into());
+        table.row(row);
     }
     for machine in report.machines.iter().filter(|machine| !machine.succeeded) {
         let message = machine.message.as_deref().unwrap_or("nothing was run");
@@ -164,4 +155,22 @@ fn table(report: &FleetReport) -> Table {
         table.note(format!("what came home is in {results}"), virtmark_report::Tone::Plain);
     }
     table
+}
+
+/// Headings of [`figures`].
+pub(super) const FIGURES: [&str; 4] = ["mean", "spread", "min", "max"];
+
+/// A payload's metric between machines, in its unit.
+pub(super) fn figures(metric: &MetricSummary) -> [Cell; 4] {
+    let show = |value: f64| Cell::from(format::value(value, metric.unit));
+    let spread = metric.spread.map_or_else(|| "-".into(), show);
+    [show(metric.mean), spread, show(metric.min), show(metric.max)]
+}
+
+/// A payload's metric by its name, and what is counted where the unit does not say it: `requests (served)`.
+pub(super) fn name_of(metric: &MetricSummary) -> String {
+    match &metric.of {
+        Some(of) => format!("{} ({of})", metric.metric),
+        None => metric.metric.clone(),
+    }
 }

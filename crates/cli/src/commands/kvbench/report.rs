@@ -7,11 +7,12 @@ use virtmark_fleet::{MetricSummary, summarize};
 use virtmark_model::Sample;
 use virtmark_report::html::{self, Options};
 use virtmark_report::table::{Cell, Column, Table};
-use virtmark_report::{Style, Tone, format};
+use virtmark_report::{Style, Tone};
 
 use super::plan::Bench;
 use super::work::Setup;
 use crate::commands::present::with_judgement;
+use crate::commands::vmrun::{FIGURES, figures, name_of};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress::Progress;
@@ -147,26 +148,15 @@ impl BenchReport {
         let mut table = Table::new(format!("{}: {}", self.name, self.msg));
         table.column("payload", Column::Name);
         table.column("metric", Column::Name);
-        for heading in ["machines", "values", "mean", "spread", "min", "max"] {
+        for heading in ["machines", "values"].into_iter().chain(FIGURES) {
             table.column(heading, Column::Figure);
         }
         for PayloadReport { payload, metrics, .. } in &self.payloads {
             for metric in metrics {
-                let show = |value: f64| Cell::from(format::value(value, metric.unit));
-                let name = match &metric.of {
-                    Some(of) => format!("{} ({of})", metric.metric),
-                    None => metric.metric.clone(),
-                };
-                table.row(vec![
-                    payload.as_str().into(),
-                    name.into(),
-                    metric.machines.to_string().into(),
-                    metric.values.to_string().into(),
-                    show(metric.mean),
-                    metric.spread.map_or_else(|| "-".into(), show),
-                    show(metric.min),
-                    show(metric.max),
-                ]);
+                let mut row = vec![payload.as_str().into(), name_of(metric).into()];
+                row.extend([metric.machines, metric.values].map(|count| Cell::from(count.to_string())));
+                row.extend(figures(metric));
+                table.row(row);
             }
         }
         for step in self.steps.iter().filter(|step| step.failed) {

@@ -15,7 +15,7 @@ mod report;
 mod schedule;
 
 pub use builtin::{builtin_names, builtin_text};
-pub use parse::{Order, Step, Suite, Vocabulary};
+pub use parse::{Order, Step, Suite, Vocabulary, same_key};
 pub use place::{Place, Problem};
 pub use raw::{Parameter, RawStep, Value};
 pub use report::{Ended, METRIC, SCENARIO, StepReport, SuiteReport, done, skipped, suite_of};

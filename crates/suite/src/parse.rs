@@ -380,7 +380,7 @@ impl Reader<'_> {
 }
 
 /// Whether two names are the same flag, however its words are joined: `warm_up`, `warm-up`, `warmup`.
-pub(crate) fn same_key(one: &str, other: &str) -> bool {
+pub fn same_key(one: &str, other: &str) -> bool {
     let letters = |name: &str| name.chars().filter(|letter| !"-_".contains(*letter)).collect::<String>();
     letters(one) == letters(other)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, Parser};
-use virtmark_suite::{Parameter, Problem, RawStep, Value, Vocabulary};
+use virtmark_suite::{Parameter, Problem, RawStep, Value, Vocabulary, same_key};
 
 use crate::args::{Arguments, MEASURES};
 
@@ -132,9 +132,7 @@ impl Vocabulary for Commands {
 
 /// The flag that a key names, however its words are joined: `warm_up` is `--warmup`.
 fn argument<'c>(command: &'c clap::Command, key: &str) -> Option<&'c Arg> {
-    let letters = |name: &str| name.replace(['-', '_'], "");
-    let wanted = letters(key);
-    command.get_arguments().find(|argument| argument.get_long().is_some_and(|long| letters(long) == wanted))
+    command.get_arguments().find(|argument| argument.get_long().is_some_and(|long| same_key(long, key)))
 }
 
 /// A key and its value as the command line has them.

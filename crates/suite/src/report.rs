@@ -188,6 +188,12 @@ impl StepReport {
             message,
         })
     }
+
+    /// What it is called beside all of its suite: by its label, with the number of the repetition where it has several.
+    pub fn name(&self, all: &[Self]) -> String {
+        let repeated = all.iter().any(|other| other.step == self.step && other.repetition > 1);
+        if repeated { format!("{} #{}", self.label, self.repetition) } else { self.label.clone() }
+    }
 }
 
 fn turn(sample: &Sample) -> Option<Turn> {
@@ -260,6 +266,8 @@ mod tests {
         );
         assert_eq!((steps[1].exit, steps[1].run_id.as_deref()), (Some(17), Some("tti-2")));
         assert_eq!(steps[1].duration_ns, Some(70));
+        let names: Vec<_> = steps.iter().map(|step| step.name(&steps)).collect();
+        assert_eq!(names, ["x", "x", "y #2"]);
         assert_eq!(
             steps[2],
             StepReport {

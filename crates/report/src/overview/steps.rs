@@ -15,8 +15,7 @@ pub(super) fn part(suite: &Suite, entries: &[Entry<'_>]) -> Part {
         table.column("remark", Column::Text);
     }
     for step in &suite.steps {
-        let repeated = suite.steps.iter().any(|other| other.step == step.step && other.repetition > 1);
-        let name = if repeated { format!("{} #{}", step.label, step.repetition) } else { step.label.clone() };
+        let name = step.name(&suite.steps);
         let entry = entries.iter().find(|entry| step.run_id.as_deref() == Some(entry.run().id.as_str()));
         let tone = if step.exit == Some(0) { Tone::Plain } else { Tone::Bad };
         let mut row = vec![

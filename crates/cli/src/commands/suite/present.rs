@@ -62,8 +62,7 @@ fn table(report: &SuiteReport) -> Table {
     table.column("step", Column::Name).column("run", Column::Name);
     table.column("exit", Column::Figure).column("took", Column::Figure);
     for step in &report.steps {
-        let repeated = report.steps.iter().any(|other| other.step == step.step && other.repetition > 1);
-        let name = if repeated { format!("{} #{}", step.label, step.repetition) } else { step.label.clone() };
+        let name = step.name(&report.steps);
         let tone = if step.exit == Some(0) { Tone::Plain } else { Tone::Bad };
         table.row(vec![
             name.into(),

@@ -45,8 +45,6 @@ pub struct Suite {
     pub name: String,
     /// How steps and their repetitions follow each other.
     pub order: Order,
-    /// Time without work between two steps.
-    pub cool_down: Duration,
     /// Whether the first step that fails ends it.
     pub stop_on_failure: bool,
     /// After so long no further step is begun.
@@ -162,7 +160,7 @@ impl Reader<'_> {
         self.unknown(head, &SUITE_KEYS, "[suite]");
         let defaults = Defaults { repetitions, cool_down, warm_up };
         let steps = self.steps(document, &defaults);
-        Some(Suite { name: name?, order: order?, cool_down, stop_on_failure, time_limit, steps: steps? })
+        Some(Suite { name: name?, order: order?, stop_on_failure, time_limit, steps: steps? })
     }
 
     fn name(&mut self, head: &DeTable<'_>, span: &Range<usize>) -> Option<String> {

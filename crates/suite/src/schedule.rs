@@ -70,8 +70,7 @@ mod tests {
             cool_down: Duration::ZERO,
         };
         let steps = repetitions.iter().enumerate().map(step).collect();
-        let cool_down = Duration::ZERO;
-        Suite { name: "x".into(), order, cool_down, stop_on_failure: false, time_limit: None, steps }
+        Suite { name: "x".into(), order, stop_on_failure: false, time_limit: None, steps }
     }
 
     fn turns(order: Order, repetitions: &[u32]) -> Vec<(u32, u32)> {

@@ -153,6 +153,30 @@ fn real_operations_under_kvm_have_phases_that_add_up() {
     }
 }
 
+/// Under KVM the guest's registers, its clock and its log of written pages are the kernel's, and go over with the rest.
+#[test]
+#[ignore = "needs KVM or the lab: make lab-test"]
+fn real_a_machine_that_writes_migrates_under_kvm() {
+    let host = KvmHost::new("migrates");
+    for mode in ["pre-copy", "post-copy"] {
+        let line = format!(
+            "virtmark migrate --memory 256 --load dirty=5M --mode {mode} --iterations 1 --settle 1s --archive $WORK/a.sqlite"
+        );
+        let report = host.run(&line).json();
+        assert_eq!(report["environment"]["hypervisor"]["accelerator"], "kvm", "{report:#}");
+        let cell = &report["cells"][0];
+        // The same machine: its memory, its names, and a writer that goes on writing.
+        assert_eq!((&cell["attempts"], &cell["success_rate"]), (&1.into(), &1.0.into()), "{report:#}");
+        for figure in
+            ["migration_duration_ms", "downtime_actual_ms", "downtime_guest_ms", "data_transferred_mb"]
+        {
+            assert!(cell[figure]["p50"].as_f64().unwrap() > 0.0, "{mode}: {figure}: {cell:#}");
+        }
+        assert!(cell["downtime_hypervisor_ms"]["p50"].is_number(), "{mode}: {cell:#}");
+        eprintln!("{mode}: {cell:#}");
+    }
+}
+
 /// Only the QEMU that the run has started is looked at: the host may have others.
 #[test]
 #[ignore = "needs KVM or the lab: make lab-test"]

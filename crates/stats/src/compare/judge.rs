@@ -70,19 +70,19 @@ impl Judgement {
         let judgement = |verdict, basis| Self { verdict, basis };
         let (least, most) = (1.0 / (1.0 + options.min_effect), 1.0 + options.min_effect);
         let interval = ratio.interval;
-        let alpha = options.alpha() * (1.0 + ROUNDING);
-        if ratio.least_p_value > alpha {
+        let may_find = |p_value| options.may_find(p_value);
+        if !may_find(ratio.least_p_value) {
             return judgement(Verdict::CannotTell, Basis::TooFewBlocks);
         }
         if least < interval.low && interval.high < most {
             return judgement(Verdict::NoDifference, Basis::Within);
         }
         // A difference in one of several metrics is adjusted by their number.
-        if adjusted_p_value > alpha && ratio.p_value <= alpha && ratio.least_p_value * metrics as f64 > alpha
-        {
+        let is_found = may_find(adjusted_p_value);
+        if !is_found && may_find(ratio.p_value) && !may_find(ratio.least_p_value * metrics as f64) {
             return judgement(Verdict::CannotTell, Basis::TooFewBlocks);
         }
-        if adjusted_p_value > alpha || interval.contains(1.0) {
+        if !is_found || interval.contains(1.0) {
             return judgement(Verdict::CannotTell, Basis::TooWide);
         }
         if ratio.point < most && ratio.point > least {
@@ -95,9 +95,6 @@ impl Judgement {
         judgement(verdict, Basis::Clear)
     }
 }
-
-/// 1 − 0.99 is a little more or less than 0.01, which must not decide anything.
-const ROUNDING: f64 = 1e-9;
 
 impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,7 +123,7 @@ mod tests {
 
     fn judge(low: f64, point: f64, high: f64, p_value: f64) -> Judgement {
         let interval = Interval { low, high, level: 0.99 };
-        let ratio = BlockRatio { point, interval, p_value, least_p_value: 2.0 / 1024.0, is_paired: true };
+        let ratio = BlockRatio { point, interval, p_value, least_p_value: 2.0 / 1024.0 };
         Judgement::new(&ratio, p_value, 1, Direction::Lower, &Options::default())
     }
 
@@ -150,8 +147,7 @@ mod tests {
     #[test]
     fn where_more_is_better_the_verdict_turns_around() {
         let interval = Interval { low: 1.06, high: 1.2, level: 0.99 };
-        let ratio =
-            BlockRatio { point: 1.1, interval, p_value: 0.002, least_p_value: 0.002, is_paired: true };
+        let ratio = BlockRatio { point: 1.1, interval, p_value: 0.002, least_p_value: 0.002 };
         let judge = |direction, adjusted, metrics| {
             Judgement::new(&ratio, adjusted, metrics, direction, &Options::default())
         };

@@ -30,6 +30,9 @@ pub const DEFAULT_BLOCKS: usize = 10;
 /// The most blocks of a side: the exact tests weigh every way to share them out.
 pub const MOST_BLOCKS: usize = 50;
 
+/// 1 − 0.99 is a little more or less than 0.01, which must not decide anything.
+const ROUNDING: f64 = 1e-9;
+
 /// How sure a comparison has to be, and of what.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
@@ -47,6 +50,11 @@ impl Options {
     /// The most false alarms that are put up with.
     pub fn alpha(&self) -> f64 {
         1.0 - self.confidence
+    }
+
+    /// Whether a p-value leaves room for better or worse; with any other no interval is worth drawing for them.
+    pub fn may_find(&self, p_value: f64) -> bool {
+        p_value <= self.alpha() * (1.0 + ROUNDING)
     }
 }
 

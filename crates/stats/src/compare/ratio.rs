@@ -21,8 +21,6 @@ pub struct BlockRatio {
     pub p_value: f64,
     /// The least p-value that so many blocks could have had.
     pub least_p_value: f64,
-    /// Whether the sides took turns, so that blocks were compared pair by pair.
-    pub is_paired: bool,
 }
 
 impl BlockRatio {
@@ -42,15 +40,15 @@ impl BlockRatio {
             return Err(StatsError::TooFewResamples { found: options.resamples, needed });
         }
         let logarithms = sides.logarithms()?;
-        let (least_p_value, is_paired) = match &logarithms {
-            Logarithms::Paired(differences) => (ranks::least_signed_rank(differences.len()), true),
-            Logarithms::Separate { a, b } => (ranks::least_rank_sum(a.len(), b.len()), false),
+        let least_p_value = match &logarithms {
+            Logarithms::Paired(differences) => ranks::least_signed_rank(differences.len()),
+            Logarithms::Separate { a, b } => ranks::least_rank_sum(a.len(), b.len()),
         };
         let p_value = test(&logarithms);
         let twos = Twos::new(&logarithms);
         let middle = twos.middle();
         let interval = interval(&twos, middle, level, options);
-        Ok(Self { point: middle.exp(), interval, p_value, least_p_value, is_paired })
+        Ok(Self { point: middle.exp(), interval, p_value, least_p_value })
     }
 }
 

@@ -147,7 +147,7 @@ impl Machine {
 /// has no part in, leaves a verdict open.
 fn judge(sides: Sides<'_>) -> Verdict {
     let options = Options::default();
-    if exact_p_value(sides).expect("all figures are positive") > options.alpha() {
+    if !options.may_find(exact_p_value(sides).expect("all figures are positive")) {
         return Verdict::CannotTell;
     }
     let ratio = BlockRatio::new(sides, &options).expect("all figures are positive");

@@ -69,6 +69,81 @@ fn configurations_that_take_turns_are_judged_and_can_be_compared_again() {
 }
 
 #[test]
+fn lifecycles_take_turns_operation_by_operation() {
+    let world = World::new();
+    let output = world
+        .virtmark(&[
+            "compare",
+            "--interleave",
+            "--b",
+            "",
+            "--blocks",
+            "2",
+            "--",
+            "lifecycle",
+            "--hypervisor",
+            "native",
+            "--iterations",
+            "3",
+            "--warmup",
+            "1",
+        ])
+        .assert()
+        .code(0)
+        .stderr(contains("2 blocks cannot show"));
+    let printed: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    assert_eq!((&printed["scenario"], &printed["interleaved"]), (&"lifecycle".into(), &true.into()));
+    let metrics: Vec<_> =
+        printed["metrics"].as_array().unwrap().iter().map(|metric| metric["metric"].clone()).collect();
+    assert_eq!(metrics, ["vm_creation", "vm_destroy", "vm_shutdown", "vm_startup"]);
+    for metric in printed["metrics"].as_array().unwrap() {
+        assert_eq!((&metric["a"]["succeeded"], &metric["b"]["blocks"]), (&3.into(), &2.into()), "{metric}");
+        assert!(metric["ratio"].as_f64().unwrap() > 0.0, "{metric}");
+    }
+    // What the bare host cannot do stands in each run once, as in a run of the command itself.
+    for side in pair(&world) {
+        let report = world.json(&["show", &side]);
+        assert_eq!(report["vm_startup_time_ms"]["samples"].as_array().unwrap().len(), 3);
+        assert!(report["snapshot_time_ms"]["skipped"].as_str().unwrap().contains("kept in a file"));
+        let run = world.json(&["export", &side, "--format", "json"]);
+        let skipped =
+            run["samples"].as_array().unwrap().iter().filter(|sample| sample["metric"] == "snapshot");
+        assert_eq!(skipped.count(), 1);
+        let page = world.virtmark(&["report", &side, "--format", "markdown"]).output().unwrap();
+        assert!(
+            page.status.success()
+                && String::from_utf8(page.stdout).unwrap().contains("vm\\_startup | A | 3 |")
+        );
+    }
+    world.assert_clean();
+}
+
+#[test]
+fn what_the_platform_cannot_do_is_not_compared() {
+    let world = World::new();
+    world
+        .virtmark(&[
+            "compare",
+            "--interleave",
+            "--b",
+            "",
+            "--",
+            "restore",
+            "--hypervisor",
+            "native",
+            "--iterations",
+            "10",
+        ])
+        .assert()
+        .code(24)
+        .stdout("")
+        .stderr(contains("no restore to compare on native: processes of the host cannot be kept in a file"));
+    let [a, b] = pair(&world);
+    assert_ne!(a, b);
+    world.assert_clean();
+}
+
+#[test]
 fn runs_of_different_things_are_refused_unless_that_is_wanted() {
     let world = World::new();
     let tti = |command: &str| {
@@ -126,7 +201,11 @@ fn mistakes_are_told_before_anything_is_measured() {
         (&["compare", "a", "b", "--confidence", "100%"], "99.9%"),
         (&["compare", "a", "b", "--metric", "m:up"], "NAME:higher"),
         (&["compare", "--interleave", "--b", "--vcpus 2"], "--interleave"),
-        (&["compare", "--interleave", "--b", "--vcpus 2", "--", "lifecycle"], "only tti"),
+        (&["compare", "--interleave", "--b", "", "--", "doctor"], "only tti, lifecycle and restore"),
+        (&["compare", "--interleave", "--a", "restore", "--b", "tti", "--", "-q"], "do the same"),
+        (&["compare", "--interleave", "--b", "", "--", "lifecycle", "--format", "csv"], "before the --"),
+        (&["compare", "--interleave", "--b", "", "--", "restore", "--mode", "burst"], "--mode"),
+        (&["aa", "--", "lifecycle", "--iterations", "49"], "--iterations 50"),
         (&["compare", "--interleave", "--b", "--vcpus x", "--", "tti"], "--vcpus"),
         (&["compare", "--interleave", "--b", "--cmd 'x", "--", "tti"], "quote"),
         (&["compare", "--interleave", "--b", "--iterations 3", "--", "tti"], "equally many"),

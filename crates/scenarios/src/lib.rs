@@ -4,6 +4,7 @@
 //! a [`Sink`] before the next measurement starts, and says how it ended ([`Ending`]). Its report is computed from
 //! stored samples and nothing else, so that `virtmark show` prints the same figures as the run itself.
 
+mod block;
 pub mod capture;
 mod command;
 pub mod compare;
@@ -27,5 +28,6 @@ pub mod tti;
 mod verdict;
 mod watch;
 
+pub use block::{Block, Blockwise};
 pub use run::{Context, Ending, Error, Interrupt, Plan, Progress, Result, Sink, is_permanent};
 pub use verdict::Verdict;

@@ -11,7 +11,7 @@ use virtmark_hypervisor::{Capability, Observer, StopMode};
 use virtmark_model::{FailureClass, Outcome, Sample};
 use virtmark_scenarios::Verdict;
 use virtmark_scenarios::lifecycle::{Lifecycle, LifecyclePlan, LifecycleReport};
-use virtmark_scenarios::{Context, Ending};
+use virtmark_scenarios::{Blockwise, Context, Ending};
 
 fn measure(
     fake: &Fake,

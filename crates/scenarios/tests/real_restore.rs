@@ -15,7 +15,7 @@ use virtmark_hypervisor::{BootImage, Capability, Hypervisor, MachineSpec};
 use virtmark_image::{Store, TinyRecipe};
 use virtmark_scenarios::pace::Pace;
 use virtmark_scenarios::restore::{Restore, RestoreFailures, RestorePlan, RestoreReport};
-use virtmark_scenarios::{Context, Ending};
+use virtmark_scenarios::{Blockwise, Context, Ending};
 
 #[test]
 fn real_machines_remember_what_was_in_the_snapshot() {

@@ -12,7 +12,7 @@ use virtmark_hypervisor::{Capability, Observer};
 use virtmark_model::{FailureClass, Outcome, Sample};
 use virtmark_scenarios::pace::{Arrivals, Mode, Pace};
 use virtmark_scenarios::restore::{Restore, RestoreFailures, RestorePlan, RestoreReport};
-use virtmark_scenarios::{Context, Ending};
+use virtmark_scenarios::{Blockwise, Context, Ending};
 
 fn count(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()

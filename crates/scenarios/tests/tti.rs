@@ -12,7 +12,7 @@ use virtmark_hypervisor::{Hypervisor, MachineState, Observer};
 use virtmark_model::{FailureClass, Sample};
 use virtmark_scenarios::pace::{Arrivals, Mode, Pace};
 use virtmark_scenarios::tti::{Tti, TtiPlan, TtiReport};
-use virtmark_scenarios::{Context, Ending, Error, Sink};
+use virtmark_scenarios::{Blockwise, Context, Ending, Error, Sink};
 
 fn plan(mode: Mode, iterations: u32, concurrency: u32) -> TtiPlan {
     let (iterations, concurrency) =

@@ -14,6 +14,8 @@ Examples:
   virtmark compare tti-20260102 tti-20260103 --metric tti --min-effect 10% --format markdown
   virtmark compare QEMU-RUN NATIVE-RUN --allow hypervisor --allow accelerator
   virtmark compare --interleave --a '--vcpus 1' --b '--vcpus 2' -- tti --iterations 50
+  virtmark compare --interleave --b '--memory 1G' -- lifecycle --iterations 50
+  virtmark compare --interleave --b '--vcpus 2' --metric restore_tti -- restore --working-set 0M
 
 B is judged against A: worse (exit code 5), better, no difference (both 0), or cannot tell (0, with --strict 6). Runs of \
 different platforms, images or sizes are refused (7) with all that differs, unless --allow names it. With --interleave \
@@ -62,7 +64,7 @@ pub(crate) struct CompareArguments {
     #[command(flatten)]
     pub(crate) archive: ArchiveArguments,
 
-    /// The command that both sides have in common: tti with its options
+    /// The command that both sides have in common: tti, lifecycle or restore with its options
     #[arg(last = true, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(crate) scenario: Vec<String>,
 }
@@ -72,6 +74,7 @@ pub(crate) struct CompareArguments {
 Examples:
   virtmark aa -- tti --hypervisor native --iterations 200
   virtmark aa --comparisons 20 -- tti --iterations 200
+  virtmark aa -- lifecycle --iterations 50
 
 One configuration takes turns with itself, and every ten blocks are a comparison in which there is nothing to find: how \
 many find something is this installation's rate of false alarms, with its interval. The runs stay in the archive, \
@@ -87,7 +90,7 @@ pub(crate) struct AaArguments {
     #[command(flatten)]
     pub(crate) archive: ArchiveArguments,
 
-    /// The command: tti with its options; its iterations are those of each side, at least ten for each comparison
+    /// The command: tti, lifecycle or restore with its options; its iterations are those of each side, at least ten for each comparison
     #[arg(last = true, required = true, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(crate) scenario: Vec<String>,
 }
@@ -123,7 +126,7 @@ pub(crate) struct TuneArguments {
     #[command(flatten)]
     pub(crate) archive: ArchiveArguments,
 
-    /// The command whose time is to be improved: tti with its options
+    /// The command whose times are to be improved: tti, lifecycle or restore with its options
     #[arg(last = true, required = true, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(crate) scenario: Vec<String>,
 }

@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use virtmark_scenarios::restore::RestorePlan;
 
 use super::pace::at_least_one;
 use super::{ArchiveArguments, EndpointArguments, MachineArguments, PaceArguments, RecordArguments};
@@ -74,9 +73,9 @@ pub(crate) struct RestoreArguments {
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = crate::size::parse)]
     pub(crate) working_set: u64,
 
-    /// How often the working set is read, for each state of the page cache
-    #[arg(long, value_name = "N", default_value_t = RestorePlan::DEFAULT_WORKING_SET_ITERATIONS)]
-    pub(crate) working_set_iterations: u32,
+    /// How often the working set is read, for each state of the page cache [default: 5; in turns, once a block at least]
+    #[arg(long, value_name = "N")]
+    pub(crate) working_set_iterations: Option<u32>,
 
     #[command(flatten)]
     pub(crate) endpoint: EndpointArguments,

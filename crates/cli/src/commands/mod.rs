@@ -25,6 +25,7 @@ pub(crate) mod runs;
 pub(crate) mod series;
 pub(crate) mod serve;
 pub(crate) mod show;
+mod subject;
 pub(crate) mod suite;
 pub(crate) mod sweep;
 pub(crate) mod tti;

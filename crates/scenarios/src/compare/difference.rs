@@ -96,7 +96,7 @@ impl FromStr for Difference {
 
 /// Options in the configuration of a run that say nothing of what was measured: they stand elsewhere in the record, decide
 /// how much is measured, or tell where the run belongs.
-pub const BESIDE_THE_WORK: [&str; 15] = [
+pub const BESIDE_THE_WORK: [&str; 16] = [
     "accel",
     "command_line",
     "hypervisor",
@@ -112,6 +112,7 @@ pub const BESIDE_THE_WORK: [&str; 15] = [
     "suite",
     "timeout_ns",
     "warmup",
+    "working_set_iterations",
 ];
 /// The size of machines, which is a difference of its own.
 const SIZE: [(&str, &str); 2] = [("vcpus", "virtual CPUs"), ("memory_bytes", "memory of the machine")];

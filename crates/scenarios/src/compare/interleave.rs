@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use virtmark_model::{Run, RunId, Sample};
 
 use super::figures::BLOCK;
-use crate::{Ending, Interrupt, Plan, Progress, Result, Sink};
+use crate::{Block, Ending, Interrupt, Plan, Progress, Result, Sink};
 
 /// Which side of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,41 +56,37 @@ impl Interleaved {
 
 /// What one side does in one of its blocks.
 pub struct Turn<'a> {
+    /// Which block it is.
+    pub block: Block,
     /// Where its samples go: each gets the number of its block as label, and its place in the run.
     pub sink: &'a mut dyn Sink,
     /// Who is told how far it is.
     pub progress: &'a dyn Progress,
-    /// Machines of this block.
-    pub iterations: u32,
-    /// Machines before them that are not recorded; only a side's first block has any.
-    pub warmup: u32,
     /// The start of both runs.
     pub started: Instant,
 }
 
 /// Lets two sides take turns: A B, B A, A B, …, so that a machine that grows slower evenly favours neither.
 ///
-/// `iterations` and `warmup` are those of each side; blocks differ in length by one at most, and there are no more of
-/// them than iterations.
+/// `blocks` are those of each side, at least one; `plan` is what both sides are going to do.
 ///
 /// # Errors
 /// When a sample cannot be kept.
 pub fn interleave(
-    (blocks, iterations, warmup): (u32, u32, u32),
+    blocks: u32,
+    plan: Plan,
     sinks: [&mut dyn Sink; 2],
     progress: &dyn Progress,
     interrupt: &dyn Interrupt,
     mut turn: impl FnMut(Side, Turn<'_>) -> Result<Ending>,
 ) -> Result<Ending> {
-    let blocks = blocks.clamp(1, iterations.max(1));
-    let (length, longer) = (iterations / blocks, iterations % blocks);
-    progress.begin(Plan { warmups: 2 * u64::from(warmup), samples: 2 * u64::from(iterations) });
+    progress.begin(plan);
     let inner = Continued(progress);
     let started = Instant::now();
-    let [mut a, mut b] = sinks.map(|sink| Blocks { sink, block: 0, next_seq: 0 });
-    for block in 0..blocks {
+    let [mut a, mut b] = sinks.map(|sink| Blocks { sink, block: Block::WHOLE, next_seq: 0 });
+    for block in Block::all(blocks) {
         let mut order = [Side::A, Side::B];
-        if block % 2 == 1 {
+        if block.number() % 2 == 1 {
             order.reverse();
         }
         for side in order {
@@ -102,16 +98,7 @@ pub fn interleave(
                 Side::B => &mut b,
             };
             sink.block = block;
-            let ending = turn(
-                side,
-                Turn {
-                    sink,
-                    progress: &inner,
-                    iterations: length + u32::from(block < longer),
-                    warmup: if block == 0 { warmup } else { 0 },
-                    started,
-                },
-            )?;
+            let ending = turn(side, Turn { block, sink, progress: &inner, started })?;
             if ending != Ending::Complete {
                 return Ok(ending);
             }
@@ -123,14 +110,14 @@ pub fn interleave(
 /// One run's samples, out of many blocks that each count from 0.
 struct Blocks<'a> {
     sink: &'a mut dyn Sink,
-    block: u32,
+    block: Block,
     next_seq: u64,
 }
 
 impl Sink for Blocks<'_> {
     fn record(&mut self, sample: &Sample) -> virtmark_archive::Result<()> {
         let mut sample = Sample { seq: self.next_seq, ..sample.clone() };
-        sample.labels.insert(BLOCK.into(), self.block.to_string());
+        sample.labels.insert(BLOCK.into(), self.block.number().to_string());
         self.sink.record(&sample)?;
         self.next_seq += 1;
         Ok(())

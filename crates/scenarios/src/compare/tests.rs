@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use virtmark_model::{Accelerator, Environment, FailureClass, ImageFacts, Outcome, RunId, RunStatus, Unit};
 
 use super::*;
-use crate::{Ending, Interrupt, Plan, Progress, Sink};
+use crate::{Block, Ending, Interrupt, Plan, Progress, Sink};
 
 fn run(id: &str, configuration: Value) -> Run {
     let mut environment = Environment::default();
@@ -185,8 +185,8 @@ impl Interrupt for Nobody {
     }
 }
 
-/// The runs, their samples, and whose turn it was with how many warm-ups.
-type Turns = ([Run; 2], [Vec<Sample>; 2], Vec<(Side, u32)>);
+/// The runs, their samples, and whose turn it was with which block.
+type Turns = ([Run; 2], [Vec<Sample>; 2], Vec<(Side, Block)>);
 
 /// Two runs that took turns on a machine that slows down to half its speed meanwhile.
 fn took_turns(blocks: u32, iterations: u32, factor: f64) -> Turns {
@@ -199,9 +199,10 @@ fn took_turns(blocks: u32, iterations: u32, factor: f64) -> Turns {
     let mut order = Vec::new();
     let mut clock = 0;
     let sinks: [&mut dyn Sink; 2] = [&mut a, &mut b];
-    let ending = interleave((blocks, iterations, 2), sinks, &Nobody, &Nobody, |side, turn| {
-        order.push((side, turn.warmup));
-        let count = turn.iterations as usize;
+    let plan = Plan { warmups: 0, samples: u64::from(2 * iterations) };
+    let ending = interleave(blocks, plan, sinks, &Nobody, &Nobody, |side, turn| {
+        order.push((side, turn.block));
+        let count = turn.block.share(iterations).len();
         let slow = |step: usize| 1.0 + (clock + step) as f64 / f64::from(2 * iterations);
         let values = noise(count)
             .enumerate()
@@ -220,7 +221,10 @@ fn took_turns(blocks: u32, iterations: u32, factor: f64) -> Turns {
 fn sides_take_turns_and_samples_tell_their_block() {
     let (_, [a, b], order) = took_turns(4, 10, 1.0);
     use Side::{A, B};
-    assert_eq!(order, [(A, 2), (B, 2), (B, 0), (A, 0), (A, 0), (B, 0), (B, 0), (A, 0)]);
+    let sides: Vec<Side> = order.iter().map(|(side, _)| *side).collect();
+    assert_eq!(sides, [A, B, B, A, A, B, B, A]);
+    let blocks = |of| order.iter().filter(move |(side, _)| *side == of).map(|(_, block)| *block);
+    assert!(blocks(A).eq(Block::all(4)) && blocks(B).eq(Block::all(4)));
     for side in [&a, &b] {
         let seqs: Vec<u64> = side.iter().map(|sample| sample.seq).collect();
         assert_eq!(seqs, (0..10).collect::<Vec<_>>());
@@ -257,4 +261,30 @@ fn false_alarms_are_counted_over_comparisons_that_share_no_sample() {
     assert_eq!((alarms.separate.alarms, alarms.separate.comparisons), (2, 2));
     assert!(alarms.interleaved.interval.unwrap().high > 0.4);
     assert_eq!(FalseAlarms::of(&[], &Options::default()).interleaved.interval, None);
+}
+
+/// Whoever compares wants to know how often anything is found, however many metrics there are.
+#[test]
+fn a_comparison_of_several_metrics_is_one_and_so_is_its_alarm() {
+    let (runs, mut samples, _) = took_turns(20, 40, 1.0);
+    let (_, others, _) = took_turns(20, 40, 1.2);
+    for (of, others) in samples.iter_mut().zip(others) {
+        for metric in ["restore", "snapshot"] {
+            of.extend(others.iter().map(|sample| Sample { metric: metric.into(), ..sample.clone() }));
+        }
+    }
+    let pair = [0, 1].map(|side| Recorded { run: &runs[side], samples: &samples[side] });
+    let alarms = FalseAlarms::of(&[pair], &Options::default());
+    assert_eq!((alarms.interleaved.alarms, alarms.interleaved.comparisons), (2, 2));
+    // Of a single metric among six ten pairs find nothing, as in a comparison.
+    for (side, of) in samples.iter_mut().enumerate() {
+        let (_, same, _) = took_turns(20, 40, 1.0);
+        of.retain(|sample| sample.metric != "snapshot");
+        for metric in ["b", "c", "d", "e"] {
+            of.extend(same[side].iter().map(|sample| Sample { metric: metric.into(), ..sample.clone() }));
+        }
+    }
+    let pair = [0, 1].map(|side| Recorded { run: &runs[side], samples: &samples[side] });
+    let alarms = FalseAlarms::of(&[pair], &Options::default());
+    assert_eq!((alarms.interleaved.alarms, alarms.interleaved.comparisons), (0, 2));
 }

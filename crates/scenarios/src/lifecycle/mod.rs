@@ -18,11 +18,11 @@ pub use operation::Operation;
 pub(crate) use report::csv_hypervisor;
 pub use report::{LifecycleReport, OperationFigures};
 use serde::{Deserialize, Serialize};
-use virtmark_hypervisor::MachineSpec;
+use virtmark_hypervisor::{Hypervisor, MachineSpec};
 use virtmark_model::Unit;
 
 use crate::recorder::Recorder;
-use crate::{Context, Ending, Plan, Result};
+use crate::{Block, Blockwise, Context, Ending, Plan, Result};
 use cycle::Cycle;
 
 /// The name of the scenario.
@@ -50,36 +50,36 @@ pub struct LifecyclePlan {
     pub warmup: u32,
 }
 
-impl Lifecycle {
-    /// Measures. Every sample is in the sink before the next operation starts, and neither machine nor snapshot is
-    /// left when this returns.
-    ///
-    /// # Errors
-    /// When a sample cannot be kept.
-    pub fn run(&self, context: Context<'_>) -> Result<Ending> {
-        let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
+impl Blockwise for Lifecycle {
+    fn size(&self, hypervisor: &dyn Hypervisor) -> Plan {
         let possible = Operation::ALL.iter().filter(|operation| operation.is_possible(hypervisor)).count();
-        progress.begin(Plan {
+        Plan {
             warmups: self.plan.warmup.into(),
             samples: u64::from(self.plan.iterations.get()) * possible as u64,
-        });
+        }
+    }
+
+    fn measure(&self, block: Block, context: Context<'_>) -> Result<Ending> {
+        let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
         let recorder = Recorder::new(sink, progress, started);
         let cycle = |name: String, warmup| {
             let recorder = &recorder;
             Cycle { lifecycle: self, hypervisor, progress, observer, interrupt, recorder, warmup, name }.run()
         };
-        for number in 0..self.plan.warmup {
-            if let Some(ending) = cycle(format!("warmup-{number}"), true)? {
-                return Ok(ending);
+        if block.is_first() {
+            for number in 0..self.plan.warmup {
+                if let Some(ending) = cycle(format!("warmup-{number}"), true)? {
+                    return Ok(ending);
+                }
+                progress.warmed_up();
             }
-            progress.warmed_up();
-        }
-        for operation in Operation::ALL {
-            if let Some(reason) = operation.reason_impossible(hypervisor) {
-                recorder.skip(operation.metric(), Unit::Ns, reason.into())?;
+            for operation in Operation::ALL {
+                if let Some(reason) = operation.reason_impossible(hypervisor) {
+                    recorder.skip(operation.metric(), Unit::Ns, reason.into())?;
+                }
             }
         }
-        for number in 0..self.plan.iterations.get() {
+        for number in block.share(self.plan.iterations.get()) {
             if let Some(ending) = cycle(format!("lifecycle-{number}"), false)? {
                 return Ok(ending);
             }

@@ -9,7 +9,7 @@ use virtmark_model::{FailureClass, Outcome, Stopwatch, Unit};
 use super::{Mode, Pace};
 use crate::recorder::Recorder;
 use crate::trial::Trial;
-use crate::{Ending, Interrupt, Progress, Result};
+use crate::{Block, Ending, Interrupt, Progress, Result};
 
 /// What is done with each machine; how the machines follow each other is not its business. Called from many threads.
 pub(crate) trait Task: Sync {
@@ -88,16 +88,24 @@ impl Measured {
 pub(crate) struct Drive<'a, T> {
     pub(crate) task: &'a T,
     pub(crate) pace: &'a Pace,
+    /// Which of the machines; part of them only in sequential mode.
+    pub(crate) block: Block,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) interrupt: &'a dyn Interrupt,
     pub(crate) recorder: &'a Recorder<'a>,
 }
 
 impl<T: Task> Drive<'_, T> {
-    /// The warm-ups and then all machines. Every sample is kept before its machine ends, and no machine is left when
-    /// this returns.
+    /// The warm-ups and then all machines of the block. Every sample is kept before its machine ends, and no machine is
+    /// left when this returns.
     pub(crate) fn run(&self) -> Result<Ending> {
-        if let Some(ending) = self.warm_up()? {
+        if self.pace.mode.is_concurrent() && self.block != Block::WHOLE {
+            let message = "cannot measure machines in blocks that are to be alive at once".into();
+            return Ok(Ending::Stopped { class: FailureClass::Other, message });
+        }
+        if self.block.is_first()
+            && let Some(ending) = self.warm_up()?
+        {
             return Ok(ending);
         }
         match self.pace.mode {

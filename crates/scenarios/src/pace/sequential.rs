@@ -31,7 +31,7 @@ impl<T: Task> Drive<'_, T> {
     }
 
     pub(super) fn sequential(&self) -> Result<Ending> {
-        for number in 0..self.pace.iterations.get() {
+        for number in self.block.share(self.pace.iterations.get()) {
             let attempt = self.task.attempt(Launch::now(self.machine_name(number)));
             // Kept first: a machine that cannot be destroyed must not cost the sample.
             let kept = attempt.samples.map(|samples| self.keep(samples));

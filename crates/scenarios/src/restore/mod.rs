@@ -28,7 +28,7 @@ use crate::kept::Kept;
 use crate::pace::{Attempt, Drive, Launch, Measured, Task};
 use crate::recorder::Recorder;
 use crate::trial::Trial;
-use crate::{Context, Ending, Interrupt, Plan, Progress, Result};
+use crate::{Block, Blockwise, Context, Ending, Interrupt, Plan, Progress, Result};
 use working_set::{Cache, WorkingSet};
 
 /// The name of the scenario.
@@ -55,22 +55,33 @@ pub struct Restore {
     pub scratch: PathBuf,
 }
 
-impl Restore {
-    /// Measures. Every sample is in the sink before its slot goes on, and neither machine nor snapshot is left when this
-    /// returns.
-    ///
-    /// # Errors
-    /// When a sample cannot be kept.
-    pub fn run(&self, context: Context<'_>) -> Result<Ending> {
+impl Blockwise for Restore {
+    fn size(&self, hypervisor: &dyn Hypervisor) -> Plan {
+        let usage = hypervisor.capabilities().has(Capability::ResourceUsage);
+        let cool = hypervisor.capabilities().has(Capability::CoolSnapshot);
+        let each = if usage { 4 } else { 2 };
+        let caches = if cool { 2 } else { 1 };
+        let sets = self.working_set().map_or(0, |_| u64::from(self.plan.working_set_iterations));
+        Plan {
+            warmups: self.plan.pace.warmup.into(),
+            samples: u64::from(self.plan.pace.iterations.get()) * each
+                + sets * caches * working_set::SHARES.len() as u64,
+        }
+    }
+
+    /// Each block restores a snapshot of its own: all restores of one snapshot share what is peculiar to it, and that
+    /// must not look like a difference between two configurations.
+    fn measure(&self, block: Block, context: Context<'_>) -> Result<Ending> {
         let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
         let recorder = Recorder::new(sink, progress, started);
-        let working_set = WorkingSet::fitting(self.plan.working_set_bytes, self.machine.memory_bytes);
-        progress.begin(self.size(hypervisor, working_set));
+        let working_set = self.working_set();
+        let skip = |metrics: [&str; 2], unit, reason: &str| match block.is_first() {
+            true => metrics.into_iter().try_for_each(|metric| recorder.skip(metric, unit, reason.into())),
+            false => Ok(()),
+        };
         let absent = |capability| hypervisor.capabilities().reason_absent(capability);
         if let Some(reason) = absent(Capability::Restore).or_else(|| absent(Capability::Snapshot)) {
-            for metric in [RESTORE_ONLY, RESTORE_TTI] {
-                recorder.skip(metric, Unit::Ns, reason.into())?;
-            }
+            skip([RESTORE_ONLY, RESTORE_TTI], Unit::Ns, reason)?;
             return Ok(Ending::Complete);
         }
         let mut kept = Kept::place(hypervisor, progress, self.scratch.join("restore-fixture"));
@@ -83,36 +94,28 @@ impl Restore {
             Err(failed) => return failed.keep(&recorder),
         };
         if let Some(reason) = absent(Capability::ResourceUsage) {
-            for metric in [PSS, PRIVATE] {
-                recorder.skip(metric, Unit::Bytes, reason.into())?;
-            }
+            skip([PSS, PRIVATE], Unit::Bytes, reason)?;
         }
-        let bench = Bench { restore: self, hypervisor, progress, observer, interrupt, snapshot };
-        let drive = Drive { task: &bench, pace: &self.plan.pace, progress, interrupt, recorder: &recorder };
+        let bench = Bench { restore: self, block, hypervisor, progress, observer, interrupt, snapshot };
+        let pace = &self.plan.pace;
+        let drive = Drive { task: &bench, pace, block, progress, interrupt, recorder: &recorder };
         match drive.run()? {
             Ending::Complete => bench.read_working_set(&recorder, working_set),
             ending => Ok(ending),
         }
     }
+}
 
-    /// How much there is to do, as far as it is known beforehand.
-    fn size(&self, hypervisor: &dyn Hypervisor, working_set: Option<WorkingSet>) -> Plan {
-        let usage = hypervisor.capabilities().has(Capability::ResourceUsage);
-        let cool = hypervisor.capabilities().has(Capability::CoolSnapshot);
-        let each = if usage { 4 } else { 2 };
-        let caches = if cool { 2 } else { 1 };
-        let sets = working_set.map_or(0, |_| u64::from(self.plan.working_set_iterations));
-        Plan {
-            warmups: self.plan.pace.warmup.into(),
-            samples: u64::from(self.plan.pace.iterations.get()) * each
-                + sets * caches * working_set::SHARES.len() as u64,
-        }
+impl Restore {
+    fn working_set(&self) -> Option<WorkingSet> {
+        WorkingSet::fitting(self.plan.working_set_bytes, self.machine.memory_bytes)
     }
 }
 
 /// Everything that an iteration needs, shared by all threads.
 struct Bench<'a> {
     restore: &'a Restore,
+    block: Block,
     hypervisor: &'a dyn Hypervisor,
     progress: &'a dyn Progress,
     observer: Option<&'a dyn Observer>,
@@ -134,8 +137,10 @@ impl Bench<'_> {
         for cache in Cache::ALL {
             let reason = self.hypervisor.capabilities().reason_absent(Capability::CoolSnapshot);
             if let (Cache::Cold, Some(reason)) = (cache, reason) {
-                for metric in cache.metrics() {
-                    recorder.skip(metric, Unit::Ns, reason.into())?;
+                if self.block.is_first() {
+                    for metric in cache.metrics() {
+                        recorder.skip(metric, Unit::Ns, reason.into())?;
+                    }
                 }
                 continue;
             }

@@ -86,7 +86,7 @@ impl Bench<'_> {
         working_set: WorkingSet,
         cache: Cache,
     ) -> crate::Result<Option<Ending>> {
-        for number in 0..self.restore.plan.working_set_iterations {
+        for number in self.block.share(self.restore.plan.working_set_iterations) {
             if self.interrupt.is_requested() {
                 return Ok(Some(Ending::Interrupted));
             }

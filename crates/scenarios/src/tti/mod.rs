@@ -19,7 +19,7 @@ pub use crate::figures::PhaseFigures;
 use crate::pace::{Attempt, Drive, Launch, Measured, Task};
 pub use crate::pace::{Concurrent, Mode, OpenLoop, Pace, RampPoint, UnknownMode};
 use crate::recorder::Recorder;
-use crate::{Context, Ending, Interrupt, Plan, Progress, Result};
+use crate::{Block, Blockwise, Context, Ending, Interrupt, Plan, Progress, Result};
 
 /// The name of the scenario.
 pub const SCENARIO: &str = "tti";
@@ -35,18 +35,17 @@ pub struct Tti {
     pub machine: MachineSpec,
 }
 
-impl Tti {
-    /// Measures. Every sample is in the sink before its slot goes on, and no machine is left when this returns.
-    ///
-    /// # Errors
-    /// When a sample cannot be kept.
-    pub fn run(&self, context: Context<'_>) -> Result<Ending> {
-        let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
+impl Blockwise for Tti {
+    fn size(&self, _: &dyn Hypervisor) -> Plan {
         let Pace { iterations, warmup, .. } = self.plan.pace;
-        progress.begin(Plan { warmups: warmup.into(), samples: u64::from(iterations.get()) });
+        Plan { warmups: warmup.into(), samples: u64::from(iterations.get()) }
+    }
+
+    fn measure(&self, block: Block, context: Context<'_>) -> Result<Ending> {
+        let Context { hypervisor, sink, progress, observer, interrupt, started } = context;
         let recorder = Recorder::new(sink, progress, started);
         let bench = Bench { tti: self, hypervisor, progress, observer, interrupt };
-        Drive { task: &bench, pace: &self.plan.pace, progress, interrupt, recorder: &recorder }.run()
+        Drive { task: &bench, pace: &self.plan.pace, block, progress, interrupt, recorder: &recorder }.run()
     }
 }
 

@@ -1,18 +1,17 @@
 //! Two runs that take turns: the frame that `measure` is for one.
 
-use std::num::NonZeroU32;
-
 use jiff::Timestamp;
 use serde_json::json;
 use virtmark_driver_qemu::Remedy;
 use virtmark_host::signals;
-use virtmark_model::{Run, RunId, RunStatus, Sample};
+use virtmark_hypervisor::MachineSpec;
+use virtmark_model::{Outcome, Run, RunId, RunStatus, Sample};
 use virtmark_scenarios::compare::{Interleaved, Purpose, Side, interleave};
-use virtmark_scenarios::tti::{SCENARIO, Tti, TtiPlan};
-use virtmark_scenarios::{Context, Ending, Sink};
+use virtmark_scenarios::{Context, Ending, Plan, Sink};
 
 use super::sides::Sides;
-use crate::args::{ArchiveArguments, TtiArguments};
+use crate::args::ArchiveArguments;
+use crate::commands::subject::Subject;
 use crate::environment::{self, Meter};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -39,46 +38,49 @@ pub(super) fn take_turns(
     kept_in: &ArchiveArguments,
     quiet: bool,
 ) -> anyhow::Result<Pair> {
-    let Sides { options, plans } = sides;
-    let (iterations, warmup) = (plans[0].pace.iterations.get(), plans[0].pace.warmup);
-    if iterations < blocks {
-        let message = format!(
-            "{iterations} iterations of each side do not make {blocks} blocks: use --iterations {blocks} or more"
-        );
-        return Err(Failure::usage(message).into());
-    }
-    let progress = Progress::new(SCENARIO, quiet);
+    let subjects = sides.subjects(blocks, quiet)?;
+    let name = subjects[0].request.scenario;
+    let progress = Progress::new(name, quiet);
     let archive = open(kept_in)?;
-    let prepare =
-        |options: &TtiArguments| platform::prepare(&options.machine, Some(&options.endpoint), &progress);
-    let prepared = [prepare(&options[0])?, prepare(&options[1])?];
+    let prepare = |Subject { request, .. }: &Subject<'_>| {
+        platform::prepare(request.machine, request.endpoint, &progress)
+    };
+    let prepared = [prepare(&subjects[0])?, prepare(&subjects[1])?];
     let stop = Stop::watch(signals::install()?, progress.clone())?;
     let mut platforms = Vec::new();
-    for (options, prepared) in options.iter().zip(prepared) {
-        let platform = match Platform::open(&options.machine, prepared, &progress) {
+    for (Subject { request, timeout, snapshots, .. }, prepared) in subjects.iter().zip(prepared) {
+        let platform = match Platform::open(request.machine, prepared, &progress) {
             // The stop itself ended the probe.
             Err(_) if stop.exit().is_some() => return Err(interrupted_before(&stop)),
             result => result?,
         };
         platforms.push(match remedy.filter(|_| platforms.len() == 1) {
             Some(remedy) => {
-                let machine = platform.machine(&options.machine, options.timeout);
+                let machine = platform.machine(request.machine, *timeout);
+                let machine = MachineSpec { snapshots: *snapshots, ..machine };
                 platform.with_remedy(remedy, &machine)?
             }
             None => platform,
         });
     }
+    let scenario = |number: usize| (subjects[number].scenario)(&platforms[number]);
+    let scenarios = [scenario(0)?, scenario(1)?];
+    let sizes = [0, 1].map(|number| scenarios[number].size(platforms[number].hypervisor.as_ref()));
+    let size = Plan {
+        warmups: sizes.iter().map(|size| size.warmups).sum(),
+        samples: sizes.iter().map(|size| size.samples).sum(),
+    };
     let meter = Meter::start();
     let started_at = Timestamp::now();
-    let ids = [random(), random()].map(|random| RunId::new(SCENARIO, started_at, random));
+    let ids = [random(), random()].map(|random| RunId::new(name, started_at, random));
     let mut runs = Vec::new();
     for (number, side) in [Side::A, Side::B].into_iter().enumerate() {
-        let (options, partner) = (&options[number], ids[1 - number].clone());
+        let (request, partner) = (&subjects[number].request, ids[1 - number].clone());
         let mut all = configuration(
-            serde_json::to_value(&plans[number])?,
-            &options.machine,
-            Some(&options.endpoint),
-            Some(&options.record),
+            request.options.clone(),
+            request.machine,
+            request.endpoint,
+            request.record.map(|(options, _)| options),
             &kept_in.step,
         );
         if let Some(remedy) = remedy.filter(|_| side == Side::B) {
@@ -87,7 +89,7 @@ pub(super) fn take_turns(
         all["interleaved"] = json!(Interleaved { partner, side, blocks, purpose });
         let run = Run {
             id: ids[number].clone(),
-            scenario: SCENARIO.into(),
+            scenario: name.into(),
             started_at,
             finished_at: None,
             status: RunStatus::Running,
@@ -99,23 +101,17 @@ pub(super) fn take_turns(
     }
     let (mut a, mut b) = (archive.begin(&runs[0])?, archive.begin(&runs[1])?);
     let sinks: [&mut dyn Sink; 2] = [&mut a, &mut b];
-    let ending = interleave((blocks, iterations, warmup), sinks, &progress, &stop, |side, turn| {
+    let ending = interleave(blocks, size, sinks, &progress, &stop, |side, turn| {
         let number = usize::from(side == Side::B);
-        let (platform, plan) = (&platforms[number], &plans[number]);
-        let mut pace = plan.pace.clone();
-        // A block has one iteration at least.
-        pace.iterations = NonZeroU32::new(turn.iterations).unwrap_or(NonZeroU32::MIN);
-        pace.warmup = turn.warmup;
-        let machine = platform.machine(&options[number].machine, plan.timeout);
         let context = Context {
-            hypervisor: platform.hypervisor.as_ref(),
+            hypervisor: platforms[number].hypervisor.as_ref(),
             sink: turn.sink,
             progress: turn.progress,
             observer: None,
             interrupt: &stop,
             started: turn.started,
         };
-        Tti { plan: TtiPlan { pace, ..plan.clone() }, machine }.run(context)
+        scenarios[number].measure(turn.block, context)
     });
     platforms.iter().for_each(|platform| platform.remark(&progress));
     progress.finish();
@@ -138,7 +134,7 @@ pub(super) fn take_turns(
         stored.push((run, samples));
     }
     let ended = match ending {
-        Ok(Ending::Complete) => nothing_succeeded(&stored).map(Ok),
+        Ok(Ending::Complete) => nothing_succeeded(&stored),
         Ok(Ending::Interrupted) => Some(Ok(stopped_by.unwrap_or(Exit::Signaled(2)))),
         Ok(Ending::Stopped { .. }) => {
             let all: Vec<Sample> = stored.iter().flat_map(|(_, samples)| samples.clone()).collect();
@@ -151,8 +147,20 @@ pub(super) fn take_turns(
 }
 
 /// The exit of a side on which nothing succeeded, if there is one: there is nothing to compare then.
-fn nothing_succeeded(stored: &[(Run, Vec<Sample>)]) -> Option<Exit> {
+fn nothing_succeeded(stored: &[(Run, Vec<Sample>)]) -> Option<anyhow::Result<Exit>> {
     let without =
         |(_, samples): &&(Run, Vec<Sample>)| samples.iter().all(|sample| sample.outcome.value().is_none());
-    stored.iter().find(without).map(|(_, samples)| exit_of_samples(samples))
+    let (run, samples) = stored.iter().find(without)?;
+    let skipped = samples.iter().find_map(|sample| match &sample.outcome {
+        Outcome::Skipped { reason } => Some(reason),
+        Outcome::Failure { .. } | Outcome::Success { .. } => None,
+    });
+    Some(match (exit_of_samples(samples), skipped) {
+        (Exit::Ok, Some(reason)) => {
+            let platform = &run.environment.hypervisor.name;
+            let message = format!("there is no {} to compare on {platform}: {reason}", run.scenario);
+            Err(Failure { exit: Exit::Unsupported, message }.into())
+        }
+        (exit, _) => Ok(exit),
+    })
 }

@@ -75,14 +75,14 @@ pub(super) fn alarms(here: &FalseAlarms, all: &FalseAlarms) -> Table {
 pub(super) fn remedies(tried: &[Tried]) -> Table {
     let mut table = Table::new("remedies, each in turns with machines as they are");
     table.column("remedy", Column::Name);
-    for (heading, column) in &HEADINGS[1..] {
-        table.column(*heading, *column);
+    for (heading, column) in HEADINGS {
+        table.column(heading, column);
     }
     for Tried { remedy, outcome } in tried {
         match outcome {
             Outcome::Skipped { skipped } => {
                 let mut row = vec![Cell::from(*remedy)];
-                row.resize_with(HEADINGS.len() - 1, || Cell::from("-"));
+                row.resize_with(HEADINGS.len(), || Cell::from("-"));
                 row.push(Cell::from("skipped"));
                 table.row(row);
                 table.note(format!("{remedy}: {skipped}"), Tone::Plain);
@@ -90,10 +90,9 @@ pub(super) fn remedies(tried: &[Tried]) -> Table {
             Outcome::Compared { comparison } => {
                 for metric in &comparison.metrics {
                     let mut cells = cells(metric).map(Cell::from);
-                    cells[0] = Cell::from(*remedy);
                     cells[6].tone = tone(metric.verdict);
-                    table.row(cells.into());
-                    table.note(format!("{remedy}: {}", metric.reason), Tone::Plain);
+                    table.row(std::iter::once(Cell::from(*remedy)).chain(cells).collect());
+                    table.note(format!("{remedy}, {}: {}", metric.metric, metric.reason), Tone::Plain);
                 }
             }
         }

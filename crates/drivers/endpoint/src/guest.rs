@@ -153,7 +153,7 @@ fn stream(answer: &Answer, at: &Pointer, encoding: Encoding) -> Result<Vec<u8>> 
     }
 }
 
-fn decoded(text: &str, encoding: Encoding) -> Option<Vec<u8>> {
+pub(crate) fn decoded(text: &str, encoding: Encoding) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Base64 => STANDARD.decode(text).ok(),
         Encoding::Text => Some(text.as_bytes().to_vec()),

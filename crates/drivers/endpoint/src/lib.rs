@@ -5,6 +5,9 @@
 
 mod facts;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guest;
 mod http;
 mod machine;

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use lab::{ECHO, Lab, kind, message, user};
-use support::{Sshd, free_port, payload};
+use support::{Sshd, payload};
 use virtmark_fleet::FailureKind;
 use virtmark_fleet::auth::HostKeyPolicy;
 
@@ -34,7 +34,7 @@ fn a_changed_host_key_is_refused_and_a_stranger_by_strict() {
 
     // The same address, another machine.
     server.kill();
-    let impostor = Sshd::start_on(lab.path(), "vm-0", &lab.key, server.port);
+    let impostor = Sshd::start_on(lab.path(), "vm-0", &lab.key, server.port, &["ed25519"]);
     for policy in [HostKeyPolicy::AcceptNew, HostKeyPolicy::Strict] {
         lab.policy = policy;
         let (runs, _) = lab.run(&impostor.line(), &job);
@@ -68,7 +68,7 @@ fn a_revoked_host_key_is_refused_though_it_is_on_file() {
 #[test]
 fn the_kind_on_file_is_asked_for_where_the_machine_has_several() {
     let mut lab = Lab::new();
-    let server = Sshd::start_with(lab.path(), "vm-0", &lab.key, free_port(), &["ed25519", "ecdsa"]);
+    let server = Sshd::start_with(lab.path(), "vm-0", &lab.key, &["ed25519", "ecdsa"]);
     lab.policy = HostKeyPolicy::Strict;
     fs::write(lab.known_hosts(), server.known_as("ecdsa")).unwrap();
     assert!(openssh_enters(&lab, &server, "yes"));
@@ -79,7 +79,7 @@ fn the_kind_on_file_is_asked_for_where_the_machine_has_several() {
 #[test]
 fn a_key_of_another_kind_than_on_file_is_new_and_not_changed() {
     let mut lab = Lab::new();
-    let elsewhere = Sshd::start_with(lab.path(), "other", &lab.key, free_port(), &["ecdsa"]);
+    let elsewhere = Sshd::start_with(lab.path(), "other", &lab.key, &["ecdsa"]);
     let server = Sshd::start(lab.path(), "vm-0", &lab.key);
     let on_file = elsewhere.known_as("ecdsa").replace(&elsewhere.port.to_string(), &server.port.to_string());
     fs::write(lab.known_hosts(), &on_file).unwrap();
@@ -106,7 +106,7 @@ fn a_key_of_another_kind_than_on_file_is_new_and_not_changed() {
 #[test]
 fn a_machine_known_by_an_rsa_key_is_entered_by_its_other_one() {
     let mut lab = Lab::new();
-    let server = Sshd::start_with(lab.path(), "vm-0", &lab.key, free_port(), &["rsa", "ed25519"]);
+    let server = Sshd::start_with(lab.path(), "vm-0", &lab.key, &["rsa", "ed25519"]);
     fs::write(lab.known_hosts(), server.known_as("rsa")).unwrap();
     lab.policy = HostKeyPolicy::Strict;
     let (failure, told) = entered(&lab, &server).unwrap_err();
@@ -120,7 +120,7 @@ fn a_machine_known_by_an_rsa_key_is_entered_by_its_other_one() {
     // Beside a key of the same kind, another one is a change.
     let port = server.port;
     drop(server);
-    let impostor = Sshd::start_with(lab.path(), "vm-0", &lab.key, port, &["rsa", "ed25519"]);
+    let impostor = Sshd::start_on(lab.path(), "vm-0", &lab.key, port, &["rsa", "ed25519"]);
     let (failure, told) = entered(&lab, &impostor).unwrap_err();
     assert_eq!(failure, FailureKind::HostKeyChanged, "{told}");
     assert!(told.contains("known_hosts:2 has another"), "{told}");
@@ -130,7 +130,7 @@ fn a_machine_known_by_an_rsa_key_is_entered_by_its_other_one() {
 #[test]
 fn a_machine_that_has_an_rsa_key_alone_is_told_what_is_missing() {
     let lab = Lab::new();
-    let server = Sshd::start_with(lab.path(), "vm-0", &lab.key, free_port(), &["rsa"]);
+    let server = Sshd::start_with(lab.path(), "vm-0", &lab.key, &["rsa"]);
     let (failure, told) = entered(&lab, &server).unwrap_err();
     assert_eq!(failure, FailureKind::HostKeyUnknown, "{told}");
     assert!(told.contains("no Ed25519 or ECDSA host key") && told.contains("ssh-keygen -A"), "{told}");
@@ -155,7 +155,7 @@ fn openssh_enters(lab: &Lab, server: &Sshd, strictness: &str) -> bool {
     let output = Command::new("ssh")
         .args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "GlobalKnownHostsFile=/dev/null"])
         .args(["-o", "IdentitiesOnly=yes", "-o", &format!("StrictHostKeyChecking={strictness}")])
-        .args(["-o", &format!("UserKnownHostsFile={}", copy.display()), "-p", &server.port.to_string()])
+        .args(["-o", &format!("UserKnownHostsFile=\"{}\"", copy.display()), "-p", &server.port.to_string()])
         .arg("-i")
         .arg(&lab.key)
         .arg(format!("{}@127.0.0.1", user()))

@@ -220,6 +220,9 @@ mod tests {
         for metric in ["a", "b", "c"] {
             let typical = [("x", 1e9)];
             let mut of_metric = fixtures::timed_samples(metric, &typical, 1, 9);
+            for sample in &mut of_metric {
+                sample.outcome = virtmark_model::Outcome::Success { value: 1e9 + sample.seq as f64 };
+            }
             if metric != "c" {
                 of_metric[0].outcome = virtmark_model::Outcome::Success { value: 1e15 };
                 of_metric.push(fixtures::skip(9, metric, "no vsock"));

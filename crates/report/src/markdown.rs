@@ -110,7 +110,7 @@ fn figures(entries: &[Entry<'_>]) -> Table {
     }
     for entry in entries {
         for metric in &entry.metrics {
-            let mut row: Vec<Cell> = vec![metric.name.into(), entry.letter.as_str().into()];
+            let mut row: Vec<Cell> = vec![(&*metric.name).into(), entry.letter.as_str().into()];
             row.push(format::count(metric.succeeded() as f64).into());
             row.push(format::count(metric.failed() as f64).into());
             if let Some(summary) = &metric.summary {

@@ -1,5 +1,6 @@
 //! The samples of one metric of one run, counted and summarised.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use virtmark_model::{FailureClass, Outcome, Phase, RunId, Sample, Unit};
@@ -7,11 +8,14 @@ use virtmark_stats::Summary;
 
 use crate::ReportError;
 
+/// The label that says whether something was measured in the machine or beside it.
+pub(crate) const SIDE: &str = "side";
+
 /// Everything one run has to say about one metric.
 #[derive(Clone, Debug)]
 pub struct Metric<'a> {
-    /// Name of the metric.
-    pub name: &'a str,
+    /// Name of the metric, with the side behind it where the run has two: `sysbench (guest)`.
+    pub name: Cow<'a, str>,
     /// Unit of its values.
     pub unit: Unit,
     /// Values of all successes, in the order they were measured.
@@ -40,16 +44,22 @@ pub struct MedianSample<'a> {
 
 impl<'a> Metric<'a> {
     /// Sorts the samples of a run into metrics, in the order in which each metric first occurs. One name with two
-    /// units makes two metrics: their values cannot stand in one set.
+    /// units makes two metrics, and so does one that was measured on two sides, as their label `side` says: their values
+    /// cannot stand in one set.
     ///
     /// # Errors
     /// [`ReportError::Summary`] when a value is not finite or beyond ±1e150.
     pub fn of_run(run: &RunId, samples: &'a [Sample]) -> Result<Vec<Self>, ReportError> {
         let mut metrics: Vec<Self> = Vec::new();
-        let mut positions: BTreeMap<(&str, Unit), usize> = BTreeMap::new();
+        let mut positions: BTreeMap<(&str, Unit, Option<&str>), usize> = BTreeMap::new();
         for sample in samples {
-            let position = *positions.entry((&sample.metric, sample.unit)).or_insert_with(|| {
-                metrics.push(Self::empty(&sample.metric, sample.unit));
+            let side = sample.labels.get(SIDE).map(String::as_str);
+            let position = *positions.entry((&sample.metric, sample.unit, side)).or_insert_with(|| {
+                let name = match side {
+                    Some(side) => Cow::Owned(format!("{} ({side})", sample.metric)),
+                    None => Cow::Borrowed(sample.metric.as_str()),
+                };
+                metrics.push(Self::empty(name, sample.unit));
                 metrics.len() - 1
             });
             metrics[position].count(sample);
@@ -106,7 +116,7 @@ impl<'a> Metric<'a> {
         let mut parts: Vec<(Option<&'a str>, Self)> = Vec::new();
         for sample in &self.successes {
             let position = parts.iter().position(|(of, _)| *of == value(sample)).unwrap_or_else(|| {
-                parts.push((value(sample), Self::empty(self.name, self.unit)));
+                parts.push((value(sample), Self::empty(self.name.clone(), self.unit)));
                 parts.len() - 1
             });
             parts[position].1.count(sample);
@@ -126,8 +136,10 @@ impl<'a> Metric<'a> {
     /// # Errors
     /// As [`Metric::of_run`].
     pub(crate) fn pooled(metrics: &[&Self], run: &RunId) -> Result<Self, ReportError> {
-        let mut pooled =
-            metrics.first().map_or(Self::empty("", Unit::Count), |first| Self::empty(first.name, first.unit));
+        let mut pooled = metrics.first().map_or_else(
+            || Self::empty(Cow::Borrowed(""), Unit::Count),
+            |first| Self::empty(first.name.clone(), first.unit),
+        );
         for metric in metrics {
             pooled.values.extend(&metric.values);
             pooled.successes.extend(&metric.successes);
@@ -142,7 +154,7 @@ impl<'a> Metric<'a> {
         Ok(pooled)
     }
 
-    fn empty(name: &'a str, unit: Unit) -> Self {
+    fn empty(name: Cow<'a, str>, unit: Unit) -> Self {
         Self {
             name,
             unit,
@@ -172,7 +184,7 @@ impl<'a> Metric<'a> {
         }
         let summary = Summary::from_samples(&self.values).map_err(|source| ReportError::Summary {
             run: run.to_string(),
-            metric: self.name.into(),
+            metric: self.name.to_string(),
             source,
         })?;
         self.median_sample =
@@ -208,7 +220,7 @@ mod tests {
         samples.push(fixtures::failure(6, "tti", FailureClass::GuestPanic, "panic"));
         samples.push(fixtures::skip(7, "restore", "no snapshots"));
         let metrics = Metric::of_run(&run.id, &samples).unwrap();
-        assert_eq!(metrics.iter().map(|metric| metric.name).collect::<Vec<_>>(), ["tti", "restore"]);
+        assert_eq!(metrics.iter().map(|metric| &*metric.name).collect::<Vec<_>>(), ["tti", "restore"]);
         assert_eq!((metrics[0].succeeded(), metrics[0].failed(), metrics[0].skipped()), (5, 2, 0));
         assert_eq!((metrics[1].succeeded(), metrics[1].failed(), metrics[1].skipped()), (0, 0, 1));
         assert!(metrics[1].summary.is_none() && metrics[1].median_sample.is_none());
@@ -233,6 +245,22 @@ mod tests {
         let mut samples = fixtures::tti_samples(3, 2);
         samples[1].unit = Unit::Bytes;
         assert_eq!(Metric::of_run(&run.id, &samples).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn one_name_on_two_sides_is_two_metrics_that_say_which() {
+        let run = fixtures::run("guest", 0, fixtures::tcg());
+        let mut samples = fixtures::tti_samples(3, 5);
+        for sample in &mut samples {
+            let side = if sample.seq % 2 == 0 { "guest" } else { "host" };
+            sample.labels.insert(SIDE.into(), side.into());
+        }
+        samples.push(fixtures::failure(5, "tti", FailureClass::Timeout, "on neither side"));
+        let metrics = Metric::of_run(&run.id, &samples).unwrap();
+        let figures: Vec<_> =
+            metrics.iter().map(|metric| (&*metric.name, metric.succeeded(), metric.failed())).collect();
+        assert_eq!(figures, [("tti (guest)", 3, 0), ("tti (host)", 2, 0), ("tti", 0, 1)]);
+        assert!(samples.iter().all(|sample| sample.metric == "tti"), "what is stored has its own name");
     }
 
     #[test]

@@ -120,8 +120,8 @@ pub(crate) fn summary(entries: &[Entry<'_>]) -> Vec<String> {
             said.extend(failures(metric).map(|note| format!("{letter}{}: {note}", metric.name)));
             let Some(note) = skips(metric) else { continue };
             match skipped.iter_mut().find(|(same, _)| *same == note) {
-                Some((_, names)) => names.push(metric.name),
-                None => skipped.push((note, vec![metric.name])),
+                Some((_, names)) => names.push(&*metric.name),
+                None => skipped.push((note, vec![&*metric.name])),
             }
         }
         said.extend(skipped.into_iter().map(|(note, names)| match names.as_slice() {

@@ -6,7 +6,7 @@ use serde_json::json;
 use virtmark_driver_native::Native;
 use virtmark_host::cgroup::{Limits, MachineCgroup};
 use virtmark_host::rundir::RunDir;
-use virtmark_model::{Run, Unit};
+use virtmark_model::Unit;
 use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{Style, Tone, format};
 use virtmark_scenarios::compare::Direction;
@@ -236,14 +236,4 @@ fn footer(report: &GuestReport) -> String {
     }
     text.push_str(&format!("again: virtmark show {}\n", report.run_id));
     text
-}
-
-/// Metrics with the side in their names, so that nobody mixes the two in one figure.
-pub(super) fn by_side(run: &Run, samples: &mut [virtmark_model::Sample]) {
-    debug_assert_eq!(run.scenario, SCENARIO);
-    for sample in samples {
-        if let Some(side) = sample.labels.get("side") {
-            sample.metric = format!("{} ({side})", sample.metric);
-        }
-    }
 }

@@ -103,14 +103,12 @@ pub(crate) fn present(run: &Run, samples: &[Sample], form: Form, quiet: bool) ->
 
 /// A run with what its scenario has to say of each metric beyond the figures.
 pub(crate) fn with_judgement(run: Run, samples: Vec<Sample>) -> anyhow::Result<RunSamples> {
-    let mut samples = samples;
-    let mut overheads = Vec::new();
-    if run.scenario == guest::SCENARIO {
-        overheads = sections::overheads(&GuestReport::from_samples(&run, &samples)?.overhead);
-        super::guest::by_side(&run, &mut samples);
-    }
-    let mut all = RunSamples { overheads, ..RunSamples::new(run, samples) };
+    let mut all = RunSamples::new(run, samples);
     match all.run.scenario.as_str() {
+        guest::SCENARIO => {
+            let report = GuestReport::from_samples(&all.run, &all.samples)?;
+            all.overheads = sections::overheads(&report.overhead);
+        }
         lifecycle::SCENARIO => {
             let report = LifecycleReport::from_samples(&all.run, &all.samples)?;
             let grades = Operation::ALL.into_iter().map(|operation| {

@@ -34,11 +34,12 @@ pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>], judged: bool) {
 }
 
 /// The metrics of all runs, in order of first appearance.
-fn metric_names<'a>(entries: &[Entry<'a>]) -> Vec<(&'a str, Unit)> {
+fn metric_names<'e>(entries: &'e [Entry<'_>]) -> Vec<(&'e str, Unit)> {
     let mut names = Vec::new();
     for metric in entries.iter().flat_map(|entry| &entry.metrics) {
-        if !names.contains(&(metric.name, metric.unit)) {
-            names.push((metric.name, metric.unit));
+        let name = (&*metric.name, metric.unit);
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     names

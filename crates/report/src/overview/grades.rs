@@ -76,7 +76,7 @@ fn of_entry(entry: &Entry<'_>) -> Vec<(String, String, String, String)> {
     let mut rows = Vec::new();
     for column in &entry.samples.extra {
         for metric in &entry.metrics {
-            let Some(grade) = column.by_metric.get(metric.name).filter(|grade| !grade.is_empty()) else {
+            let Some(grade) = column.by_metric.get(&*metric.name).filter(|grade| !grade.is_empty()) else {
                 continue;
             };
             let value = metric.summary.map(|summary| format::value(summary.median, metric.unit));
@@ -85,7 +85,7 @@ fn of_entry(entry: &Entry<'_>) -> Vec<(String, String, String, String)> {
                 .and_then(|summary| summary.median_ci95)
                 .map(|interval| format::range(interval.low, interval.high, metric.unit, "–"));
             rows.push((
-                metric.name.to_owned(),
+                metric.name.to_string(),
                 value.unwrap_or_else(|| "–".into()),
                 interval.unwrap_or_else(|| "–".into()),
                 grade.clone(),

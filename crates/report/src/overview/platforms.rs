@@ -9,6 +9,7 @@ use virtmark_stats::Summary;
 
 use super::{Part, ranks};
 use crate::entry::Entry;
+use crate::metric::SIDE;
 use crate::style::Tone;
 use crate::table::{Cell, Column, Table};
 use crate::{ReportError, format, notes};
@@ -20,8 +21,6 @@ const NO_WORK: [&str; 4] = ["endpoint", "kernel_arguments", "mapping", "working_
 const SCENARIOS: [&str; 4] = ["guest", "lifecycle", "restore", "tti"];
 /// Labels that tell apart what stands in one metric: different work, each with figures of its own.
 const CONDITIONS: [&str; 2] = ["start", "test"];
-/// The label that says that something was measured beside the machine and not in it.
-const SIDE: &str = "side";
 
 /// Work that was done on one platform or several.
 #[derive(Debug)]
@@ -147,7 +146,7 @@ fn works<'a>(entries: &'a [Entry<'_>]) -> Vec<Work<'a>> {
             }
             let on_host = sample.labels.get(SIDE).is_some_and(|side| side == "host");
             let condition = condition(sample);
-            let place = (metric(sample), sample.unit, condition, on_host);
+            let place = (sample.metric.as_str(), sample.unit, condition, on_host);
             let (work, platform) = match places.get(&place) {
                 Some(found) => *found,
                 None => {
@@ -204,16 +203,6 @@ fn options(configuration: &Value) -> Map<String, Value> {
     all.filter(|(name, value)| is_work(name) && !value.is_null())
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
-}
-
-/// The metric's name, without the side where that has been added to it.
-fn metric(sample: &Sample) -> &str {
-    let name = sample.metric.as_str();
-    let bare = sample
-        .labels
-        .get(SIDE)
-        .and_then(|side| name.strip_suffix(')')?.strip_suffix(side.as_str())?.strip_suffix(" ("));
-    bare.unwrap_or(name)
 }
 
 fn condition(sample: &Sample) -> String {
@@ -284,6 +273,17 @@ mod tests {
     }
 
     #[test]
+    fn the_same_work_is_one_group_and_equal_platforms_share_a_rank() {
+        let mut other = fixtures::kvm();
+        other.name = "other".into();
+        // The same samples under another name, and two runs of the first that are taken together.
+        let runs = [tti(0, fixtures::kvm(), 1, 20), tti(1, other, 1, 20), tti(2, fixtures::kvm(), 1, 20)];
+        let lines = lines(&runs);
+        assert_eq!(lines[0], ["tti", "qemu 7.2.0-synthetic, kvm", "A, C", "40", "1 (shared)"]);
+        assert_eq!(lines[1], ["", "other 7.2.0-synthetic, kvm", "B", "20", "1 (shared)"]);
+    }
+
+    #[test]
     fn runs_that_took_turns_are_the_same_work_and_a_remedy_is_other_work() {
         let mut other = fixtures::kvm();
         other.name = "other".into();
@@ -305,17 +305,6 @@ mod tests {
     }
 
     #[test]
-    fn the_same_work_is_one_group_and_equal_platforms_share_a_rank() {
-        let mut other = fixtures::kvm();
-        other.name = "other".into();
-        // The same samples under another name, and two runs of the first that are taken together.
-        let runs = [tti(0, fixtures::kvm(), 1, 20), tti(1, other, 1, 20), tti(2, fixtures::kvm(), 1, 20)];
-        let lines = lines(&runs);
-        assert_eq!(lines[0], ["tti", "qemu 7.2.0-synthetic, kvm", "A, C", "40", "1 (shared)"]);
-        assert_eq!(lines[1], ["", "other 7.2.0-synthetic, kvm", "B", "20", "1 (shared)"]);
-    }
-
-    #[test]
     fn other_options_are_other_work_and_alone_there_is_no_rank() {
         let mut burst = tti(1, fixtures::tcg(), 2, 20);
         burst.run.configuration["mode"] = "burst".into();
@@ -330,7 +319,7 @@ mod tests {
         for sample in &mut samples {
             let side = if sample.seq % 2 == 0 { "guest" } else { "host" };
             sample.labels.insert("side".into(), side.into());
-            sample.metric = format!("sysbench ({side})");
+            sample.metric = "sysbench".into();
         }
         let lines = lines(&[RunSamples::new(fixtures::run("guest", 0, fixtures::kvm()), samples)]);
         let platforms: Vec<&str> = lines.iter().map(|line| line[1].as_str()).collect();

@@ -49,14 +49,14 @@ fn metrics_table(run: &RunSamples, metrics: &[Metric<'_>], style: Style) -> Tabl
         table.column(&extra.title, Column::Name);
     }
     for metric in metrics {
-        let mut cells = vec![Cell::from(metric.name).tone(Tone::Strong)];
+        let mut cells = vec![Cell::from(&*metric.name).tone(Tone::Strong)];
         cells.extend(counts(metric));
         cells.extend(match &metric.summary {
             Some(summary) => figures(summary, metric.unit, style),
             None => vec![Cell::from("-"); 8],
         });
         for extra in &run.extra {
-            cells.push(extra.by_metric.get(metric.name).cloned().unwrap_or_default().into());
+            cells.push(extra.by_metric.get(&*metric.name).cloned().unwrap_or_default().into());
         }
         table.row(cells);
     }

@@ -15,10 +15,11 @@ mod skeleton;
 mod tarball;
 mod unpack;
 
+pub use duration::{LONGEST_S, time_of};
 pub use finding::{Code, Finding, Severity, Verdict};
 pub use gunzip::Limits;
 pub use lint::{Entries, Report, lint, lint_file};
-pub use manifest::{MANIFEST, MANIFEST_LIMIT_BYTES, Manifest, Parameter, is_parameter_name};
+pub use manifest::{MANIFEST, MANIFEST_LIMIT_BYTES, Manifest, Parameter, is_name, is_parameter_name};
 pub use pack::{PackError, Packed, default_file_name, pack};
 pub use skeleton::{SkeletonError, create_skeleton};
 pub use unpack::{OutsideRoot, UnpackError, Unpacked, unpack, unpack_file};
@@ -36,6 +37,11 @@ pub const TOOL_MISSING: i32 = 127;
 /// Where tools are looked for. Payloads run with `PATH` not set, and set this one themselves.
 pub const TOOL_DIRECTORIES: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// Whether a payload may be unpacked there: an absolute path without `..` and control characters.
+pub fn is_root(path: &str) -> bool {
+    path.starts_with('/') && !path.contains(char::is_control) && !path.split('/').any(|part| part == "..")
+}
 
 /// Why an archive could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -113,8 +113,9 @@ pub fn is_parameter_name(name: &str) -> bool {
         && name != ROOT_VARIABLE
 }
 
-/// Whether it can be the name of a payload, and so of files; `more` are further characters.
-pub(crate) fn is_name(name: &str, more: &str) -> bool {
+/// Whether it can be the name of a payload, and so of files: letters, digits, `_`, `.` and `-`, at most 64, a letter or
+/// digit first; `more` are further characters.
+pub fn is_name(name: &str, more: &str) -> bool {
     let allowed = |character: char| {
         character.is_ascii_alphanumeric() || "_.-".contains(character) || more.contains(character)
     };

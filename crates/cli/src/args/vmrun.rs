@@ -159,10 +159,7 @@ fn parse_need(text: &str) -> Result<Need, String> {
 }
 
 fn parse_root(text: &str) -> Result<String, String> {
-    let sound = text.starts_with('/')
-        && !text.contains(char::is_control)
-        && !text.split('/').any(|part| part == "..");
-    match sound {
+    match virtmark_payload::is_root(text) {
         true => Ok(text.into()),
         false => Err(format!("{text:?} is no place on a machine: give an absolute path without `..`")),
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::DeTable;
-use virtmark_payload::is_parameter_name;
+use virtmark_payload::{is_name, is_parameter_name, is_root};
 
 use super::{BenchFile, HypervisorName, Payload, Via};
 
@@ -20,7 +20,7 @@ impl BenchFile {
     pub(super) fn check(&self, text: &str) -> Result<(), Wrong> {
         let wrong = |place: Range<usize>, problem: &str| Err((place, problem.to_owned()));
         if let Some(name) = &self.name
-            && !is_name(name.get_ref())
+            && !is_name(name.get_ref(), "")
         {
             return wrong(
                 name.span(),
@@ -39,7 +39,7 @@ impl BenchFile {
         if machines.count.get() > MOST_MACHINES {
             return wrong(place("count"), &format!("`count` of [machines] is more than {MOST_MACHINES}"));
         }
-        let is_hostname = is_name(&machines.name) && !machines.name.contains(['.', '_']);
+        let is_hostname = is_name(&machines.name, "") && !machines.name.contains(['.', '_']);
         if !is_hostname || machines.name.len() > 40 {
             return wrong(
                 place("name"),
@@ -72,10 +72,7 @@ impl Payload {
             return Err((self.parameters.span(), format!("the value of {name} has a zero byte in it")));
         }
         let root = self.root();
-        let sound = root.starts_with('/')
-            && !root.contains(char::is_control)
-            && !root.split('/').any(|part| part == "..");
-        if !sound {
+        if !is_root(root) {
             let problem = "`root` is a place on a machine: give an absolute path without `..`".to_owned();
             return Err((self.root.span(), problem));
         }
@@ -101,11 +98,4 @@ fn document(text: &str) -> Option<DeTable<'_>> {
 fn key_of(table: Option<&DeTable<'_>>, key: &str) -> Range<usize> {
     let entry = table.and_then(|table| table.get_key_value(key));
     entry.map_or(0..0, |(key, _)| key.span())
-}
-
-/// Whether it can be the name of a file.
-fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }

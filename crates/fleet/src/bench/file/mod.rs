@@ -11,12 +11,9 @@ use std::{fs, io};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Spanned;
-use virtmark_payload::DEFAULT_ROOT;
+use virtmark_payload::{DEFAULT_ROOT, LONGEST_S, time_of};
 
 use crate::Need;
-
-/// The longest time that may be given, in seconds: a week.
-const LONGEST_S: f64 = 7.0 * 24.0 * 3600.0;
 
 /// A bench, as its file has it. Paths are as they are written: relative ones are beside the file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -170,13 +167,8 @@ pub struct Seconds(pub Duration);
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
-        match seconds > 0.0 && seconds <= LONGEST_S {
-            true => Ok(Self(Duration::from_secs_f64(seconds))),
-            false => {
-                let message = format!("{seconds} is no time in seconds: more than 0, at most {LONGEST_S}");
-                Err(serde::de::Error::custom(message))
-            }
-        }
+        let told = || format!("{seconds} is no time in seconds: more than 0, at most {LONGEST_S}");
+        time_of(seconds).map(Self).ok_or_else(|| serde::de::Error::custom(told()))
     }
 }
 

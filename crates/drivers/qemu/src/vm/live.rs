@@ -123,7 +123,7 @@ impl Vm {
                 (Some("MIGRATION"), Some("completed")) => return Ok(()),
                 (Some("MIGRATION"), Some("postcopy-active")) => {
                     departure.switched = true;
-                    deadline = deadline.max(Instant::now() + QMP_TIMEOUT);
+                    deadline = Instant::now() + QMP_TIMEOUT;
                 }
                 (Some("MIGRATION"), Some("failed" | "cancelled" | "postcopy-paused")) => {
                     return Err(self.stay(destination, departure.switched, given_up));
@@ -142,7 +142,7 @@ impl Vm {
             let transferred = ram["transferred"].as_u64().unwrap_or(0);
             if departure.switched && transferred > sent {
                 // It cannot be called back any more, and arrives as long as anything does.
-                deadline = deadline.max(now + QMP_TIMEOUT);
+                deadline = now + QMP_TIMEOUT;
             }
             sent = transferred;
             if now < deadline {

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use virtmark_host::rundir::wait_until_gone;
 
 use super::place::{self, Shown};
 use crate::commands::clean_leftovers;
@@ -20,7 +19,7 @@ const AFTER_KILL: Duration = Duration::from_secs(20);
 
 /// Destroys the machines with this id, or all. What a killed process left is gone already: every start removes it.
 pub(super) fn run(id: Option<&str>, quiet: bool) -> anyhow::Result<Exit> {
-    let alive = super::alive()?;
+    let alive = place::alive()?;
     let chosen = match id {
         None => alive,
         Some(id) => vec![one(&alive, id)?],
@@ -30,10 +29,10 @@ pub(super) fn run(id: Option<&str>, quiet: bool) -> anyhow::Result<Exit> {
     let deadline = Instant::now() + PATIENCE;
     for (shown, process) in &asked {
         let Some(process) = process else { continue };
-        if !wait(process, deadline) {
+        if !wait_until_gone(process, deadline) {
             // One that has ended meanwhile needs no signal.
             let _ = pidfd_send_signal(process, Signal::KILL);
-            if !wait(process, Instant::now() + AFTER_KILL) {
+            if !wait_until_gone(process, Instant::now() + AFTER_KILL) {
                 let message = format!(
                     "process {} keeps the machines {} and does not end; see `ps {}`",
                     shown.pid, shown.id, shown.pid
@@ -82,37 +81,4 @@ fn ask(shown: &Shown) -> Option<OwnedFd> {
     place::is_kept(shown).then_some(())?;
     pidfd_send_signal(&process, Signal::TERM).ok()?;
     Some(process)
-}
-
-/// Whether the process ends until then.
-pub(super) fn wait(process: &OwnedFd, deadline: Instant) -> bool {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // A time beyond what the system can tell is as good as none.
-        let timeout = Timespec::try_from(left).ok();
-        match poll(&mut [PollFd::new(process, PollFlags::IN)], timeout.as_ref()) {
-            Ok(0) => return false,
-            Ok(_) => return true,
-            Err(Errno::INTR) => {}
-            Err(_) => return false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    #[test]
-    fn an_end_is_waited_for_and_no_longer_than_wanted() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-        let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
-        assert!(!wait(&process, Instant::now() + Duration::from_millis(20)));
-        pidfd_send_signal(&process, Signal::TERM).unwrap();
-        assert!(wait(&process, Instant::now() + PATIENCE));
-        child.wait().unwrap();
-    }
 }

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-
-use super::down::wait;
+use virtmark_host::rundir::wait_until_gone;
 
 /// A process and its descendants. Each is held by a descriptor, so no signal meets a later process with its number.
 pub(super) struct Family(Vec<OwnedFd>);
@@ -25,7 +24,7 @@ impl Family {
                 }
             }
         }
-        if wait(&process, Instant::now()) {
+        if wait_until_gone(&process, Instant::now()) {
             // Its number may be another's by now.
             return Self(Vec::new());
         }
@@ -43,7 +42,7 @@ impl Family {
 
     /// Whether all end until then.
     pub(super) fn wait(&self, deadline: Instant) -> bool {
-        self.0.iter().all(|member| wait(member, deadline))
+        self.0.iter().all(|member| wait_until_gone(member, deadline))
     }
 }
 

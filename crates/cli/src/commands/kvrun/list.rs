@@ -2,12 +2,12 @@
 
 use virtmark_report::table::{Cell, Column, Table};
 
-use super::place::Shown;
+use super::place::{self, Shown};
 use crate::exit::Exit;
 use crate::output;
 
 pub(super) fn run(json: bool) -> anyhow::Result<Exit> {
-    let alive = super::alive()?;
+    let alive = place::alive()?;
     match json {
         true => output::json(&alive)?,
         false if alive.is_empty() => output::people("virtmark: no machines are set up\n"),

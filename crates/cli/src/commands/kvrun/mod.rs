@@ -22,7 +22,7 @@ use crate::platform;
 use crate::progress::Progress;
 use crate::replicas::{self, Wanted};
 use crate::stop::cancel_on;
-use place::{Place, Shown};
+use place::Place;
 
 /// What boots unless told otherwise: something that can be entered.
 const IMAGE: &str = "bench";
@@ -152,9 +152,4 @@ impl Deaths {
 fn stopped(interrupt: &Interrupt) -> Exit {
     // Asked for only when there was one.
     Exit::Signaled(interrupt.signal().unwrap_or(2))
-}
-
-/// All setups of this user that are alive.
-fn alive() -> anyhow::Result<Vec<Shown>> {
-    place::alive()
 }

@@ -15,12 +15,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use virtmark_fleet::provider::Replicas;
-use virtmark_host::rundir::RunDir;
+use virtmark_host::rundir::{Roots, is_live};
 
 use crate::args::KvrunUpArguments;
 use crate::measure::describe;
@@ -31,8 +30,6 @@ use crate::replicas::{KNOWN_HOSTS, login};
 /// The directory in that of the run; no machine has this name, as theirs end with a number.
 const DIRECTORY: &str = "kvrun";
 const STATE: &str = "state.json";
-/// The file that the owner of a run's directory keeps locked.
-const LOCK: &str = "lock";
 
 /// The files of machines that this process sets up.
 pub(super) struct Place {
@@ -180,33 +177,21 @@ impl Place {
 
 /// What is known of all machines of this user that are kept by a live process, the oldest first.
 pub(super) fn alive() -> anyhow::Result<Vec<Shown>> {
-    // Where run directories are is known from one.
-    let own = RunDir::create()?;
-    let root = own.path().parent().unwrap_or(Path::new("/"));
-    let mut found: Vec<Shown> = Vec::new();
-    for entry in fs::read_dir(root).map_err(|error| output::on(error, root))?.flatten() {
-        // A directory may go while it is looked at.
-        let Ok(text) = fs::read_to_string(entry.path().join(DIRECTORY).join(STATE)) else { continue };
-        if let Ok(shown) = serde_json::from_str::<Shown>(&text)
-            && is_owned(&entry.path())
-        {
-            found.push(shown);
-        }
-    }
+    let runs = Roots::from_environment()?.live_runs().context("cannot look for runs that are under way")?;
+    // Of other commands there is none, and a directory may go while it is looked at.
+    let shown = |run: PathBuf| {
+        let text = fs::read_to_string(run.join(DIRECTORY).join(STATE)).ok()?;
+        serde_json::from_str(&text).ok()
+    };
+    let mut found: Vec<Shown> = runs.into_iter().filter_map(shown).collect();
     found.sort_by_key(|shown| shown.started_at);
     Ok(found)
-}
-
-/// Whether the process that made this run's directory lives.
-fn is_owned(run_directory: &Path) -> bool {
-    let Ok(lock) = fs::File::open(run_directory.join(LOCK)) else { return false };
-    flock(&lock, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
 
 /// Whether the process that keeps these machines lives.
 pub(super) fn is_kept(shown: &Shown) -> bool {
     let run_directory = shown.map.parent().and_then(Path::parent);
-    run_directory.is_some_and(is_owned)
+    run_directory.is_some_and(is_live)
 }
 
 /// Writes a file, which appears whole or not at all.
@@ -261,15 +246,5 @@ mod tests {
         assert!(format!("{error:#}").contains("no/map"));
         put(Path::new("/dev/null"), "x").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
-    }
-
-    #[test]
-    fn a_directory_is_owned_while_its_lock_is_held() {
-        let here = tempfile::tempdir().unwrap();
-        assert!(!is_owned(here.path()));
-        let lock = fs::File::create(here.path().join(LOCK)).unwrap();
-        assert!(!is_owned(here.path()));
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
-        assert!(is_owned(here.path()));
     }
 }

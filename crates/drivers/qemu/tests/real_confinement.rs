@@ -212,7 +212,6 @@ fn real_a_vmm_killed_at_its_limit_is_out_of_memory() {
     let error = machine.migrate(&migration).unwrap_err();
     starver.join().unwrap();
     assert_eq!(error.class(), FailureClass::OutOfMemory, "{error}");
-    assert!(error.to_string().contains("it goes on where it was"), "{error}");
     let children: Vec<_> = live_children().into_iter().map(|child| child.name).collect();
     assert_eq!((machine.state(), children), (MachineState::Running, vec!["large".to_owned()]));
 

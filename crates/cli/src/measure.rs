@@ -64,10 +64,8 @@ pub(crate) fn measure(
     let archive = open(request.archive)?;
     let prepared = platform::prepare(machine, endpoint, &progress)?;
     let stop = Stop::watch(signals::install()?, progress.clone())?;
-    let platform = match Platform::open(machine, prepared, &progress) {
-        // The stop itself ended the probe.
-        Err(_) if stop.exit().is_some() => return Err(interrupted_before(&stop)),
-        result => result?,
+    let Some(platform) = platform::open_watched(machine, prepared, &progress, &stop)? else {
+        return Err(interrupted_before(&stop));
     };
     let recorder = match record {
         Some((options, machines)) => recording::start(options, machines, &platform, &progress)?,
@@ -111,11 +109,7 @@ pub(crate) fn measure(
     drop(platform);
 
     meter.finish(&mut run.environment, progress.machines());
-    run.status = match &ending {
-        Ok(Ending::Complete) => RunStatus::Complete,
-        Ok(Ending::Interrupted) => RunStatus::Interrupted,
-        Ok(Ending::Stopped { .. }) | Err(_) => RunStatus::Failed,
-    };
+    run.status = status_of(&ending);
     let finished_at = Timestamp::now();
     run.finished_at = Some(finished_at);
     let finished = writer.finish(run.status, finished_at, &run.environment);
@@ -136,6 +130,15 @@ impl Measured {
             End::Scenario(Ending::Interrupted) => Ok(self.stopped_by.unwrap_or(Exit::Signaled(2))),
             End::Scenario(Ending::Complete | Ending::Stopped { .. }) => Ok(exit_of_samples(&self.samples)),
         }
+    }
+}
+
+/// What is on record of a run whose scenario ended so.
+pub(crate) fn status_of<E>(ending: &Result<Ending, E>) -> RunStatus {
+    match ending {
+        Ok(Ending::Complete) => RunStatus::Complete,
+        Ok(Ending::Interrupted) => RunStatus::Interrupted,
+        Ok(Ending::Stopped { .. }) | Err(_) => RunStatus::Failed,
     }
 }
 

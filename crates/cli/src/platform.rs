@@ -19,6 +19,7 @@ use crate::endpoint;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::stop::Stop;
 
 /// The recipes that are built when they are not there.
 const BENCH: &str = "bench";
@@ -78,6 +79,20 @@ pub(crate) fn prepare(
             Program::find(options.qemu.as_deref())?;
             Ok(Prepared::Qemu(Box::new(wanted.open(progress)?)))
         }
+    }
+}
+
+/// Opens the platform; none when the user stops it meanwhile. It may boot a guest to see whether KVM works, which ends
+/// with the stop, and then says nothing of KVM.
+pub(crate) fn open_watched(
+    options: &MachineArguments,
+    prepared: Prepared,
+    progress: &Progress,
+    stop: &Stop,
+) -> anyhow::Result<Option<Platform>> {
+    match Platform::open(options, prepared, progress) {
+        _ if stop.exit().is_some() => Ok(None),
+        opened => opened.map(Some),
     }
 }
 

@@ -15,7 +15,7 @@ use virtmark_image::Store;
 use crate::args::{Driver, MachineArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::platform::{Platform, Prepared};
+use crate::platform::{self, Platform, Prepared};
 use crate::progress::Progress;
 use crate::stop::Stop;
 
@@ -47,13 +47,8 @@ pub(crate) fn open(
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<Option<Platform>> {
-    // It may boot a guest to see whether KVM works, which ends with the stop.
     let stop = Stop::watch(interrupt.clone(), progress.clone())?;
-    let opened = Platform::open(machine, prepared, progress);
-    match opened {
-        _ if stop.exit().is_some() => Ok(None),
-        opened => opened.map(Some),
-    }
+    platform::open_watched(machine, prepared, progress, &stop)
 }
 
 /// Sets up all of them, or none.

@@ -15,8 +15,8 @@ use crate::commands::subject::Subject;
 use crate::environment::{self, Meter};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::measure::{configuration, exit_of_samples, headline, interrupted_before, open, random};
-use crate::platform::{self, Platform};
+use crate::measure::{configuration, exit_of_samples, headline, interrupted_before, open, random, status_of};
+use crate::platform;
 use crate::progress::Progress;
 use crate::stop::Stop;
 
@@ -49,10 +49,8 @@ pub(super) fn take_turns(
     let stop = Stop::watch(signals::install()?, progress.clone())?;
     let mut platforms = Vec::new();
     for (Subject { request, timeout, snapshots, .. }, prepared) in subjects.iter().zip(prepared) {
-        let platform = match Platform::open(request.machine, prepared, &progress) {
-            // The stop itself ended the probe.
-            Err(_) if stop.exit().is_some() => return Err(interrupted_before(&stop)),
-            result => result?,
+        let Some(platform) = platform::open_watched(request.machine, prepared, &progress, &stop)? else {
+            return Err(interrupted_before(&stop));
         };
         platforms.push(match remedy.filter(|_| platforms.len() == 1) {
             Some(remedy) => {
@@ -119,20 +117,25 @@ pub(super) fn take_turns(
     drop(stop);
     drop(platforms);
 
-    let status = match &ending {
-        Ok(Ending::Complete) => RunStatus::Complete,
-        Ok(Ending::Interrupted) => RunStatus::Interrupted,
-        Ok(Ending::Stopped { .. }) | Err(_) => RunStatus::Failed,
-    };
+    let status = status_of(&ending);
     let finished_at = Timestamp::now();
-    let mut stored = Vec::new();
-    for (mut run, writer) in runs.into_iter().zip([a, b]) {
+    let mut finished = Ok(());
+    for (run, writer) in runs.iter_mut().zip([a, b]) {
         meter.finish(&mut run.environment, progress.machines());
         (run.status, run.finished_at) = (status, Some(finished_at));
-        writer.finish(status, finished_at, &run.environment)?;
+        // Both, whatever becomes of the first: one that is not finished looks as if it went on.
+        finished = finished.and(writer.finish(status, finished_at, &run.environment));
+    }
+    let mut stored = Vec::new();
+    for run in runs {
         let samples = archive.samples(&run.id)?;
         stored.push((run, samples));
     }
+    let ending: anyhow::Result<Ending> = match (ending, finished) {
+        (Ok(ending), Ok(())) => Ok(ending),
+        (Err(error), _) => Err(error.into()),
+        (Ok(_), Err(error)) => Err(error.into()),
+    };
     let ended = match ending {
         Ok(Ending::Complete) => nothing_succeeded(&stored),
         Ok(Ending::Interrupted) => Some(Ok(stopped_by.unwrap_or(Exit::Signaled(2)))),
@@ -140,7 +143,7 @@ pub(super) fn take_turns(
             let all: Vec<Sample> = stored.iter().flat_map(|(_, samples)| samples.clone()).collect();
             Some(Ok(exit_of_samples(&all)))
         }
-        Err(error) => Some(Err(error.into())),
+        Err(error) => Some(Err(error)),
     };
     let [a, b] = [stored.remove(0), stored.remove(0)];
     Ok(Pair { runs: [a, b], ended })

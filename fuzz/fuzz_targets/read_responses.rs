@@ -8,4 +8,6 @@ mod response;
 libfuzzer_sys::fuzz_target!(|input: (&[u8], bool, u8)| {
     let (bytes, is_head, piece_bytes) = input;
     response::check_any_bytes(bytes, is_head, usize::from(piece_bytes));
+    // What is behind a status line, without searching for one.
+    response::check_any_bytes(&[b"HTTP/1.1 200 OK\r\n", bytes].concat(), is_head, usize::from(piece_bytes));
 });

@@ -234,6 +234,7 @@ fn a_killed_suite_goes_on_and_what_failed_before_counts() {
     wait_for(|| child.try_wait().unwrap().is_some());
     let begun = named(&id);
     assert_eq!((&begun["status"], &begun["left"]), (&Value::from("interrupted"), &Value::from(1)));
+    world.virtmark(&["runs"]).assert().success().stdout(contains(" killed").and(contains(" running").not()));
 
     let resume = |selector: &str| {
         let output = world.virtmark(&["suite", "run", &file, "--resume", selector]).assert().code(3);

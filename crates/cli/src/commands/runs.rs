@@ -28,6 +28,7 @@ pub(crate) fn run(options: &RunsArguments) -> anyhow::Result<Exit> {
         .iter()
         .map(|listed| RunRow {
             run: &listed.stored.run,
+            state: listed.stored.state.as_str(),
             succeeded: listed.stored.samples.successes,
             failed: listed.stored.samples.failures,
             headline: listed.headline,

@@ -11,6 +11,8 @@ use crate::{environment, format, notes};
 pub struct RunRow<'a> {
     /// The run.
     pub run: &'a Run,
+    /// How it stands, in a word: its status, or what became of a process that never ended it.
+    pub state: &'a str,
     /// Samples that succeeded.
     pub succeeded: u64,
     /// Samples that failed.
@@ -41,7 +43,7 @@ pub fn runs_list(rows: &[RunRow<'_>], style: Style) -> String {
             Cell::from(run.id.as_str()).tone(Tone::Strong),
             run.scenario.as_str().into(),
             format::timestamp(run.started_at).trim_end_matches(" UTC").into(),
-            Cell::from(run.status.as_str()).tone(status_tone(run.status)),
+            Cell::from(row.state).tone(status_tone(run.status)),
             Cell { mark: emulated.then_some('~'), ..Cell::from(format!("{}{accelerator}", facts.name)) },
             format::count(row.succeeded as f64).into(),
             Cell::from(format::count(row.failed as f64)).tone(if row.failed > 0 {
@@ -163,9 +165,10 @@ mod tests {
         let (mut one, two) =
             (fixtures::run("tti", 0, fixtures::tcg()), fixtures::run("lifecycle", 1, fixtures::kvm()));
         one.status = RunStatus::Interrupted;
+        let headline = Some((1.234e9, Unit::Ns));
         let rows = [
-            RunRow { run: &one, succeeded: 48, failed: 2, headline: Some((1.234e9, Unit::Ns)) },
-            RunRow { run: &two, succeeded: 0, failed: 1_000, headline: None },
+            RunRow { run: &one, state: "interrupted", succeeded: 48, failed: 2, headline },
+            RunRow { run: &two, state: "complete", succeeded: 0, failed: 1_000, headline: None },
         ];
         insta::assert_snapshot!(runs_list(&rows, Style { width: 120, ..Style::default() }));
         assert!(runs_list(&[], Style::default()).contains("There are no runs."));

@@ -35,6 +35,17 @@ pub fn duration_ns(ns: f64) -> String {
     scaled(ns, &DURATIONS)
 }
 
+/// How long something took, given in nanoseconds, for people who waited for it: `12.30 s`, `21 min 14 s`, `1 h 02 min`.
+pub fn took_ns(ns: f64) -> String {
+    // Beyond the largest number is as good as any.
+    let seconds = (ns / 1e9).round() as u64;
+    match seconds {
+        0..100 => duration_ns(ns),
+        100..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 /// A size in bytes, in powers of 1024: `512 B`, `1.500 MiB`.
 pub fn bytes(bytes: f64) -> String {
     scaled(bytes, &SIZES)
@@ -162,6 +173,20 @@ pub fn shell_word(argument: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn long_times_are_in_minutes_and_hours() {
+        for (seconds, text) in [
+            (0.5, "500.0 ms"),
+            (99.4, "99.40 s"),
+            (100.0, "1 min 40 s"),
+            (1274.4, "21 min 14 s"),
+            (3599.9, "1 h 00 min"),
+            (7384.0, "2 h 03 min"),
+        ] {
+            assert_eq!(took_ns(seconds * 1e9), text);
+        }
+    }
 
     #[test]
     fn durations_read_as_people_write_them() {

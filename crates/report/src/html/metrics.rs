@@ -29,7 +29,10 @@ pub(super) fn draw(body: &mut Markup, entries: &[Entry<'_>], judged: bool) {
         }
     });
     for (name, unit) in names {
-        body.element("section", &[], |section| draw_metric(section, entries, name, unit));
+        // What was skipped everywhere stands in the summary with its reason.
+        if having(entries, name, unit).any(|(_, metric)| metric.succeeded() + metric.failed() > 0) {
+            body.element("section", &[], |section| draw_metric(section, entries, name, unit));
+        }
     }
 }
 
@@ -57,7 +60,8 @@ fn having<'e, 'a>(
     })
 }
 
-/// Headings of the figures beyond the median.
+/// Headings of the figures beyond the median. A sheet of paper has no room for all of them: sd, MAD and p90 are hidden in
+/// print, by their position from the end.
 const SPREAD: [&str; 9] = ["mean", "sd", "MAD", "p90", "p95", "p99", "min", "max", "outliers"];
 
 fn draw_summary(section: &mut Markup, entries: &[Entry<'_>], names: &[(&str, Unit)], judged: bool) {

@@ -156,7 +156,7 @@ fn draw_runs(header: &mut Markup, entries: &[Entry<'_>]) {
                 }
                 tables::cell(row, "word", run.id.as_str());
                 tables::cell(row, "word", format::timestamp(run.started_at));
-                tables::cell(row, "figure", took.map_or_else(|| "–".into(), format::duration_ns));
+                tables::cell(row, "figure", took.map_or_else(|| "–".into(), format::took_ns));
                 tables::cell(row, "", run.status.as_str());
                 tables::cell(row, "platform", notes::platform(run));
                 tables::cell(row, "figure", format::count(total(|metric| metric.succeeded()) as f64));

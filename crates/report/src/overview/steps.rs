@@ -23,7 +23,7 @@ pub(super) fn part(suite: &Suite, entries: &[Entry<'_>]) -> Part {
             entry.map_or("", |entry| entry.letter.as_str()).into(),
             step.run_id.as_deref().unwrap_or("–").into(),
             Cell::from(step.exit.map_or_else(|| "not run".into(), |exit| exit.to_string())).tone(tone),
-            step.duration_ns.map_or_else(|| "–".into(), |ns| format::duration_ns(ns as f64)).into(),
+            step.duration_ns.map_or_else(|| "–".into(), |ns| format::took_ns(ns as f64)).into(),
         ];
         if remarks {
             row.push(step.message.as_deref().unwrap_or_default().into());
@@ -43,7 +43,7 @@ pub(super) fn part(suite: &Suite, entries: &[Entry<'_>]) -> Part {
         }
     }
     let took: u64 = suite.steps.iter().filter_map(|step| step.duration_ns).sum();
-    said.push_str(&format!(". Together they took {}.", format::duration_ns(took as f64)));
+    said.push_str(&format!(". Together they took {}.", format::took_ns(took as f64)));
     let texts = std::iter::once(said).chain(suite.remarks.iter().cloned()).collect();
     let listings = suite.go_on.iter().map(|command| ("To go on:".to_owned(), command.clone())).collect();
     Part { title: "Steps of the suite".into(), texts, tables: vec![table], listings, ..Part::default() }

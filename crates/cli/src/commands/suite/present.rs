@@ -68,7 +68,7 @@ fn table(report: &SuiteReport) -> Table {
             name.into(),
             step.run_id.as_deref().unwrap_or("-").into(),
             Cell::from(step.exit.map_or_else(|| "-".into(), |exit| exit.to_string())).tone(tone),
-            step.duration_ns.map_or_else(|| "-".into(), |ns| format::duration_ns(ns as f64)).into(),
+            step.duration_ns.map_or_else(|| "-".into(), |ns| format::took_ns(ns as f64)).into(),
         ]);
     }
     for step in &report.steps {

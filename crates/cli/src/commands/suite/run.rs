@@ -55,10 +55,8 @@ pub(super) fn run(options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Ex
     let mut stopped = None;
     for (position, turn) in turns.iter().enumerate() {
         if let Some(limit) = loaded.suite.time_limit.filter(|limit| record.elapsed() >= *limit) {
-            let reason = format!(
-                "left out: the time_limit of {} was over",
-                format::duration_ns(limit.as_nanos() as f64)
-            );
+            let reason =
+                format!("left out: the time_limit of {} was over", format::took_ns(limit.as_nanos() as f64));
             say(&format!("\nvirtmark: steps {} to {} {reason}\n", position + 1, turns.len()));
             skip(&turns[position..], &reason, &loaded, &mut record)?;
             break;
@@ -172,7 +170,7 @@ fn take(
         failure: (exit != Exit::Ok).then(|| (class_of(exit), message)),
     };
     if exit != Exit::Ok && !quiet {
-        let took = format::duration_ns(ended.duration_ns as f64);
+        let took = format::took_ns(ended.duration_ns as f64);
         output::people(&format!(
             "virtmark: {} ended with exit code {} after {took}\n",
             step.label,

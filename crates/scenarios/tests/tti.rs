@@ -135,8 +135,8 @@ fn failures_are_classified_counted_and_keep_the_phases_passed() {
 
 #[test]
 fn what_comes_after_the_time_limit_is_no_figure() {
-    let fake = Fake::new().exec(Duration::from_millis(60));
-    let plan = TtiPlan { timeout: Duration::from_millis(40), ..plan(Mode::Sequential, 1, 1) };
+    let fake = Fake::new().exec(Duration::from_millis(600));
+    let plan = TtiPlan { timeout: Duration::from_millis(500), ..plan(Mode::Sequential, 1, 1) };
     let (_, samples, report) = measure(&fake, &Watcher::new(), plan);
     assert_eq!(report.failures[&FailureClass::Timeout], 1);
     assert_eq!((report.iterations_success, report.max_ns), (0, None));

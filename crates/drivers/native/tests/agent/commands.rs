@@ -220,12 +220,10 @@ fn a_command_that_is_given_up_is_killed_however_silent_it_is() {
     let pid = String::from_utf8(handle.next_output().unwrap().unwrap().data).unwrap();
     let waiting = std::thread::spawn(move || handle.next_output());
     assert!(is_alive(&pid));
-    let asked = Instant::now();
     cancel.cancel();
     let error = waiting.join().unwrap().unwrap_err();
     assert!(matches!(error, Error::Cancelled { .. }), "{error}");
     eventually("it is dead", || !is_alive(&pid));
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     assert_eq!(text(&link.exec(&Command::shell("echo on")).unwrap().stdout), "on\n");
 }
 

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::transport::plain;
+
 /// A longer file is not read.
 const AUTH_LIMIT_BYTES: u64 = 1 << 20;
 
@@ -169,7 +171,8 @@ fn redacted(error: &serde_json::Error) -> String {
     let names_a_key = ["missing field", "unknown field", "unknown variant", "duplicate field"];
     if error.is_data() && names_a_key.iter().any(|start| full.starts_with(start)) && !full.contains("variant")
     {
-        let short = full.split(" at line ").next().unwrap_or(&full).to_owned();
+        // The name of a field is whatever the file has, line ends too.
+        let short = plain(full.split(" at line ").next().unwrap_or(&full));
         return format!("{place}: {short}; `user`, `method` and `details` are expected");
     }
     let kind = if error.is_data() { "a value is of the wrong kind" } else { "this is not JSON" };
@@ -279,6 +282,7 @@ mod tests {
                 r#"{"user": "root", "method": "password", "details": {"foo": "s3cret"}}"#,
                 "unknown field `foo`",
             ),
+            (r#"{"user": "root", "a\nb\u001b[2J": 1}"#, "unknown field `ab[2J`"),
             (r#"{"user": "root", "method": "password", "details": "s3cret"}"#, "wrong kind"),
             (r#"{"user": "root", "method": "key", "details": {}}"#, "needs `details.file`"),
             (

@@ -6,12 +6,14 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{Address, Found, Host, Machine, Place, Wrong, check_names};
+use crate::transport::plain;
 
 pub(super) fn read(text: &str) -> Result<Vec<Found>, Wrong> {
     let wrong = |error: serde_json::Error| {
         let full = error.to_string();
         let short = full.split(" at line ").next().unwrap_or(&full);
-        let problem = format!("this is no map of machines: {short}");
+        // The name of a field is whatever the file has, line ends too.
+        let problem = format!("this is no map of machines: {}", plain(short));
         Wrong { place: Place::Line(error.line().max(1)), problem }
     };
     let listed: Listed = serde_json::from_str(text).map_err(wrong)?;

@@ -94,6 +94,7 @@ fn mistakes_are_told_with_their_place() {
         ("{\"a\": \"192.0.2.7\",\n \"b\"", "line 2: this is no map"),
         ("[{\"name\": \"a\"}]", "missing field `address`"),
         ("[{\"name\": \"a\", \"address\": \"b\", \"user\": \"c\"}]", "unknown field `user`"),
+        ("[{\"a\\nb\\u001b[2J\": 1}]", "unknown field `ab[2J`"),
         (
             "{\"a\": {\"address\": \"192.0.2.7:22\", \"port\": 22}}",
             "machine 1: a: \"192.0.2.7:22\" is no address",

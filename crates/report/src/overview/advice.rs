@@ -231,6 +231,39 @@ mod tests {
     }
 
     #[test]
+    fn networks_have_their_own_remedies() {
+        let advised = |run: &Run| {
+            let mut runs = graded(run.clone(), BAD);
+            runs[0].overheads.retain(|overhead| overhead.name == "storage");
+            runs[0].overheads[0].name = "network".into();
+            let lines = said(&runs);
+            lines.iter().map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let mut run = run();
+        let all = [
+            "packets moved by QEMU",
+            "interfaces with one pair of queues for 2 vCPUs",
+            "interfaces that receive in queues of 256",
+        ];
+        assert_eq!(advised(&run), all);
+        let lacking = usual("host");
+        let tuned = [
+            MachineFacts { vhost: Some(true), ..lacking.clone() },
+            MachineFacts { network_queues: Some(2), ..lacking.clone() },
+            MachineFacts { network_receive_queue_size: Some(1024), ..lacking.clone() },
+        ];
+        for (number, machine) in tuned.into_iter().enumerate() {
+            run.environment.hypervisor.machine = Some(machine);
+            let rest: Vec<&str> = (0..3).filter(|other| *other != number).map(|other| all[other]).collect();
+            assert_eq!(advised(&run), rest);
+        }
+        // A host without taps, where the first two are not known.
+        let without = MachineFacts { vhost: None, network_queues: None, ..lacking };
+        run.environment.hypervisor.machine = Some(without);
+        assert_eq!(advised(&run), all[2..]);
+    }
+
+    #[test]
     fn emulation_is_the_first_thing_to_be_rid_of() {
         let mut run = fixtures::run("guest", 0, fixtures::tcg());
         run.environment.hypervisor.machine = Some(usual("qemu64"));

@@ -7,6 +7,9 @@ use super::{Advice, Finding};
 /// Work of a machine whose disk is read, for a trial.
 const DISK_WORK: &str = "--image bench --cmd 'dd if=/dev/vda of=/dev/null bs=1M count=64'";
 
+/// What is said of remedies for networks.
+const NO_NETWORK: &str = "not by virtmark tune, whose machines have no network";
+
 /// The longest queue that a virtio device can have.
 const LONGEST_QUEUE: u32 = 1024;
 
@@ -17,7 +20,7 @@ pub(super) fn lacking(finding: Finding, run: &Run) -> Vec<Advice> {
             &[accelerator, cpu_mode, cpu_features, governor, room, pinning, topology, huge_pages]
         }
         Finding::Memory => &[huge_pages],
-        Finding::Network => &[accelerator],
+        Finding::Network => &[accelerator, vhost, network_queues, receive_queue_size],
         Finding::Storage => &[accelerator, cache, io_thread, queue_size],
     };
     remedies.iter().filter_map(|remedy| remedy(run)).collect()
@@ -158,5 +161,31 @@ fn queue_size(run: &Run) -> Option<Advice> {
         instead: format!("queues of disks for {size} requests"),
         remedy: "longer queues",
         trial: trial("queue-size", run, DISK_WORK),
+    })
+}
+
+fn vhost(run: &Run) -> Option<Advice> {
+    (machine(run)?.vhost == Some(false)).then(|| Advice {
+        instead: "packets moved by QEMU".into(),
+        remedy: "packets moved by the host's kernel (vhost-net)",
+        trial: Some(NO_NETWORK.into()),
+    })
+}
+
+fn network_queues(run: &Run) -> Option<Advice> {
+    let vcpus = vcpus(run)?;
+    (machine(run)?.network_queues == Some(1) && vcpus > 1).then(|| Advice {
+        instead: format!("interfaces with one pair of queues for {vcpus} vCPUs"),
+        remedy: "a pair of queues for each vCPU",
+        trial: Some(NO_NETWORK.into()),
+    })
+}
+
+fn receive_queue_size(run: &Run) -> Option<Advice> {
+    let size = machine(run)?.network_receive_queue_size.filter(|size| *size < LONGEST_QUEUE)?;
+    Some(Advice {
+        instead: format!("interfaces that receive in queues of {size}"),
+        remedy: "longer queues",
+        trial: Some(NO_NETWORK.into()),
     })
 }

@@ -16,9 +16,12 @@ use crate::{ReportError, format, notes};
 
 /// Options that say on what something runs, or how a run on it was prepared, and not what work it is: beside those that
 /// say so of every comparison.
-const NO_WORK: [&str; 4] = ["endpoint", "kernel_arguments", "mapping", "working_set_iterations"];
+const NO_WORK: [&str; 6] =
+    ["blocks", "endpoint", "kernel_arguments", "mapping", "tests", "working_set_iterations"];
 /// Scenarios whose samples of a metric belong together. Those of a sweep are of many levels of load.
 const SCENARIOS: [&str; 4] = ["guest", "lifecycle", "restore", "tti"];
+/// The scenario whose runs have readings around the tools, which are no results: they have no label `test`.
+const WITH_READINGS: &str = "guest";
 /// Labels that tell apart what stands in one metric: different work, each with figures of its own.
 const CONDITIONS: [&str; 2] = ["start", "test"];
 
@@ -141,7 +144,8 @@ fn works<'a>(entries: &'a [Entry<'_>]) -> Vec<Work<'a>> {
         let mut places: BTreeMap<(&str, Unit, String, bool), (usize, usize)> = BTreeMap::new();
         for sample in &entry.samples.samples {
             let (value, failed) = (sample.outcome.value(), sample.outcome.failure().is_some());
-            if value.is_none() && !failed {
+            let is_reading = entry.run().scenario == WITH_READINGS && !sample.labels.contains_key("test");
+            if is_reading || (value.is_none() && !failed) {
                 continue;
             }
             let on_host = sample.labels.get(SIDE).is_some_and(|side| side == "host");
@@ -319,8 +323,14 @@ mod tests {
         for sample in &mut samples {
             let side = if sample.seq % 2 == 0 { "guest" } else { "host" };
             sample.labels.insert("side".into(), side.into());
+            sample.labels.insert("test".into(), "sysbench-cpu".into());
             sample.metric = "sysbench".into();
         }
+        // A reading, which is no work of a platform.
+        let mut reading = samples[0].clone();
+        reading.labels.remove("test");
+        reading.metric = "exec_round_trip".into();
+        samples.push(reading);
         let lines = lines(&[RunSamples::new(fixtures::run("guest", 0, fixtures::kvm()), samples)]);
         let platforms: Vec<&str> = lines.iter().map(|line| line[1].as_str()).collect();
         assert_eq!(platforms, ["qemu 7.2.0-synthetic, kvm", "the bare host"]);

@@ -90,6 +90,10 @@ fn host_cgroup(run_dir: &RunDir, vcpus: u32, memory_bytes: u64) -> Result<Machin
 /// What people read of a run.
 pub(super) fn tables(report: &GuestReport) -> String {
     let style = Style::for_stderr();
+    // A run that ended before its first test has nothing to draw.
+    if report.tests.is_empty() {
+        return format!("\n{}", footer(report));
+    }
     let (ratios, overhead) = (ratios(report), overhead(report));
     format!("\n{}\n{}\n{}", ratios.render(style), overhead.render(style), footer(report))
 }
@@ -120,6 +124,12 @@ fn ratios(report: &GuestReport) -> Table {
             remark(test).into(),
         ]);
     }
+    for (words, tone) in reasons(&report.tests) {
+        table.note(words, tone);
+    }
+    for words in places(&report.tests) {
+        table.note(words, Tone::Plain);
+    }
     // Several tests have one tool.
     let versions: BTreeSet<String> =
         report.tests.iter().filter(|test| test.versions_differ()).map(differing).collect();
@@ -146,29 +156,65 @@ fn figure(test: &TestFigures, value: f64) -> String {
     }
 }
 
-/// What else there is to know of a row.
+/// What else there is to know of a row, in a few words; reasons stand below the table.
 fn remark(test: &TestFigures) -> String {
-    let mut words = Vec::new();
-    words.extend(test.why_no_ratio());
+    let mut words: Vec<String> = Vec::new();
     match &test.ratio {
         Some(ratio) if ratio.emulated => words.push("emulated".into()),
-        _ => {}
+        Some(_) => {}
+        None if test.skipped.is_some() => words.push("skipped".into()),
+        None if failed(test) == 0 => words.extend(test.why_no_ratio()),
+        None => {}
     }
     if test.better == Direction::Lower && test.ratio.is_some() {
         words.push("lower is better".into());
     }
-    if let (Some(guest), Some(host)) = (&test.guest.network, &test.host.network) {
-        words.push(format!("{guest} against {host}"));
-    }
-    if let (Some(guest), Some(host)) = (&test.guest.target, &test.host.target) {
-        let direct = |side: &SideFigures| if side.direct == Some(false) { ", page cache" } else { "" };
-        words.push(format!("{guest}{} against {host}{}", direct(&test.guest), direct(&test.host)));
-    }
-    let failed: u64 = test.guest.failures.values().chain(test.host.failures.values()).sum();
-    if failed > 0 && test.ratio.is_some() {
-        words.push(format!("{failed} failed"));
+    match failed(test) {
+        0 => {}
+        1 => words.push("failed".into()),
+        count => words.push(format!("{count} failed")),
     }
     words.join("; ")
+}
+
+fn failed(test: &TestFigures) -> u64 {
+    test.guest.failures.values().chain(test.host.failures.values()).sum()
+}
+
+/// Why tests failed or were skipped: each reason once, with all the tests that have it.
+fn reasons(tests: &[TestFigures]) -> Vec<(String, Tone)> {
+    let mut found: Vec<(&str, Tone, Vec<&str>)> = Vec::new();
+    for test in tests {
+        let failed = test.guest.messages.values().chain(test.host.messages.values());
+        let failed = failed.map(|reason| (reason, Tone::Warning));
+        for (reason, tone) in failed.chain(test.skipped.iter().map(|reason| (reason, Tone::Plain))) {
+            let at = found.iter().position(|(known, ..)| known == reason).unwrap_or_else(|| {
+                found.push((reason, tone, Vec::new()));
+                found.len() - 1
+            });
+            found[at].2.push(test.test.as_str());
+        }
+    }
+    let words =
+        |(reason, tone, tests): (&str, Tone, Vec<&str>)| (format!("{}: {reason}.", tests.join(", ")), tone);
+    found.into_iter().map(words).collect()
+}
+
+/// What tests of storage and of the network work on, where both sides were measured: said once for all of them.
+fn places(tests: &[TestFigures]) -> BTreeSet<String> {
+    let of_network = |side: &SideFigures| side.network.clone();
+    let of_storage = |side: &SideFigures| {
+        let direct = if side.direct == Some(false) { " through the page cache" } else { "" };
+        side.target.as_ref().map(|target| format!("a {target}{direct}"))
+    };
+    let both = |what: &str, guest: Option<String>, host: Option<String>| {
+        Some(format!("{what}: {} in the guest, {} on the host.", guest?, host?))
+    };
+    let network =
+        tests.iter().filter_map(|test| both("The network", of_network(&test.guest), of_network(&test.host)));
+    let storage =
+        tests.iter().filter_map(|test| both("fio works on", of_storage(&test.guest), of_storage(&test.host)));
+    network.chain(storage).collect()
 }
 
 fn differing(test: &TestFigures) -> String {
@@ -222,7 +268,7 @@ fn short(value: f64) -> String {
 fn footer(report: &GuestReport) -> String {
     let mut text = String::new();
     let harness = &report.harness;
-    if let (Some(prepare), Some(tools), Some(own), Some(share)) =
+    if let (Some(prepare), Some(tools @ 1..), Some(own), Some(share)) =
         (harness.prepare_ns, harness.tools_ns, harness.harness_ns, harness.harness_share)
     {
         let time = |ns: u64| format::duration_ns(ns as f64);

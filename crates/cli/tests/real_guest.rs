@@ -3,8 +3,14 @@
 
 mod common;
 
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
 use common::World;
+use predicates::prelude::*;
 use predicates::str::contains;
+use serde_json::Value;
 
 #[test]
 fn real_tools_run_in_a_guest_and_on_the_host_in_turns() {
@@ -35,10 +41,88 @@ fn real_tools_run_in_a_guest_and_on_the_host_in_turns() {
 #[test]
 fn real_guests_without_the_tools_are_told_what_to_do() {
     let world = World::real();
+    let tests = "sysbench-cpu,iperf3-tcp,ping";
+    let words =
+        |tool: &str| contains(format!("cannot run {tool}: it is not in the guest; use --image bench"));
     world
-        .virtmark(&["guest", "cpu", "--image", "tiny"])
+        .virtmark(&["guest", "cpu", "network", "--only", tests, "--blocks", "1", "--image", "tiny"])
         .assert()
         .code(24)
-        .stderr(contains("cannot run sysbench: it is not in the guest; use --image bench"));
+        .stderr(words("sysbench").and(words("iperf3")).and(words("ping")));
     world.assert_clean();
+}
+
+/// fio wants more for its requests than the guest has, and there is no second machine.
+#[test]
+fn real_guests_short_of_memory_and_alone_are_told_so_and_the_rest_is_measured() {
+    let world = World::real();
+    let lines = "case \"$*\" in *guest-2*) echo 'cannot set up guest memory: Cannot allocate memory' >&2; exit 1;; esac
+exec qemu-system-$(uname -m) \"$@\"";
+    let qemu = world.script("one-machine", lines);
+    let tests = "sysbench-cpu,fio-seq-read,iperf3-tcp";
+    let sizes = ["--memory", "192M", "--depth", "130", "--size", "64M", "--blocks", "1"];
+    let arguments = ["guest", "all", "--only", tests, "--qemu", qemu.to_str().unwrap()];
+    let report = failing(&world, &[&arguments[..], &sizes].concat());
+    assert!(test(&report, "sysbench-cpu")["ratio"]["point"].is_f64(), "{report}");
+    for (name, why) in [
+        ("fio-seq-read", "fio on the guest was"),
+        ("iperf3-tcp", "network tests need a second machine: no memory for guest-2"),
+    ] {
+        let guest = &test(&report, name)["guest"];
+        assert_eq!(guest["failures"]["out_of_memory"], 1, "{guest}");
+        let messages: Vec<&str> =
+            guest["messages"].as_object().unwrap().values().filter_map(Value::as_str).collect();
+        assert!(messages[0].starts_with(why) && messages[0].contains("--memory"), "{messages:?}");
+    }
+    world.assert_clean();
+}
+
+/// Without namespaces the host's server is on the loopback interface, where others are too.
+#[test]
+fn real_ports_that_are_taken_on_the_host_are_told_and_the_guests_values_stay() {
+    let world = World::real();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let tests = "iperf3-tcp,ping";
+    let arguments = ["guest", "network", "--only", tests, "--blocks", "1", "--port", &port];
+    let output = world
+        .virtmark(&arguments)
+        .env("PATH", programs_without(&world, "nsenter"))
+        .assert()
+        .code(3)
+        .stderr(contains(format!("cannot start iperf3's server on the host: port {port} is taken")))
+        .get_output()
+        .stdout
+        .clone();
+    let report: Value = serde_json::from_slice(&output).unwrap();
+    let tcp = test(&report, "iperf3-tcp");
+    assert_eq!((&tcp["host"]["failures"]["other"], &tcp["ratio"]), (&1.into(), &Value::Null), "{tcp}");
+    assert!(tcp["guest"]["median"].is_f64(), "{tcp}");
+    world.assert_clean();
+}
+
+/// The report of a run of which a part failed.
+fn failing(world: &World, arguments: &[&str]) -> Value {
+    let output = world.virtmark(arguments).assert().code(3).get_output().stdout.clone();
+    serde_json::from_slice(&output).unwrap()
+}
+
+fn test<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let mut tests = report["tests"].as_array().unwrap().iter();
+    tests.find(|test| test["test"] == name).unwrap()
+}
+
+/// A directory with all programs of this user but one.
+fn programs_without(world: &World, program: &str) -> PathBuf {
+    let directory = world.path("programs");
+    std::fs::create_dir(&directory).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for entry in std::env::split_paths(&path).filter_map(|place| place.read_dir().ok()).flatten().flatten() {
+        let name = entry.file_name();
+        if name != program {
+            // The first of a name is the one that is run; one more is no error.
+            let _ = symlink(entry.path(), directory.join(name));
+        }
+    }
+    directory
 }

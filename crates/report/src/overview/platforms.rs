@@ -16,8 +16,7 @@ use crate::{ReportError, format, notes};
 
 /// Options that say on what something runs, or how a run on it was prepared, and not what work it is: beside those that
 /// say so of every comparison.
-const NO_WORK: [&str; 6] =
-    ["blocks", "endpoint", "kernel_arguments", "mapping", "tests", "working_set_iterations"];
+const NO_WORK: [&str; 5] = ["blocks", "endpoint", "kernel_arguments", "mapping", "tests"];
 /// Scenarios whose samples of a metric belong together. Those of a sweep are of many levels of load.
 const SCENARIOS: [&str; 4] = ["guest", "lifecycle", "restore", "tti"];
 /// The scenario whose runs have readings around the tools, which are no results: they have no label `test`.

@@ -37,6 +37,8 @@ pub struct Sample {
 pub enum Unit {
     /// Bytes.
     Bytes,
+    /// Bytes per second.
+    BytesPerSecond,
     /// A count of things.
     Count,
     /// Nanoseconds.
@@ -48,12 +50,15 @@ pub enum Unit {
 }
 
 impl Unit {
-    const ALL: [Self; 5] = [Self::Bytes, Self::Count, Self::Ns, Self::PerSecond, Self::Ratio];
+    /// All of them, alphabetically.
+    pub const ALL: [Self; 6] =
+        [Self::Bytes, Self::BytesPerSecond, Self::Count, Self::Ns, Self::PerSecond, Self::Ratio];
 
     /// The stable name used in JSON, CSV and the archive.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
+            Self::BytesPerSecond => "bytes_per_second",
             Self::Count => "count",
             Self::Ns => "ns",
             Self::PerSecond => "per_second",

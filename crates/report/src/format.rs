@@ -11,6 +11,7 @@ use virtmark_model::Unit;
 pub fn value(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Bytes => bytes(value),
+        Unit::BytesPerSecond => bytes_per_second(value),
         Unit::Count => count(value),
         Unit::Ns => duration_ns(value),
         Unit::PerSecond => per_second(value),
@@ -49,6 +50,11 @@ pub fn took_ns(ns: f64) -> String {
 /// A size in bytes, in powers of 1024: `512 B`, `1.500 MiB`.
 pub fn bytes(bytes: f64) -> String {
     scaled(bytes, &SIZES)
+}
+
+/// A rate of bytes, in powers of 1024: `1.500 MiB/s`.
+pub fn bytes_per_second(rate: f64) -> String {
+    scaled(rate, &BYTE_RATES)
 }
 
 /// A rate: `12.30 k/s`.
@@ -94,6 +100,7 @@ pub(crate) struct Scale {
 pub(crate) fn scale(unit: Unit, largest: f64) -> Scale {
     let scales: &[Scale] = match unit {
         Unit::Bytes => &SIZES,
+        Unit::BytesPerSecond => &BYTE_RATES,
         Unit::Count => &[Scale { size: 1.0, symbol: "" }],
         Unit::Ns => &DURATIONS,
         Unit::PerSecond => &RATES,
@@ -115,6 +122,14 @@ const SIZES: [Scale; 5] = [
     Scale { size: 1_048_576.0, symbol: "MiB" },
     Scale { size: 1_073_741_824.0, symbol: "GiB" },
     Scale { size: 1_099_511_627_776.0, symbol: "TiB" },
+];
+
+const BYTE_RATES: [Scale; 5] = [
+    Scale { size: 1.0, symbol: "B/s" },
+    Scale { size: 1024.0, symbol: "KiB/s" },
+    Scale { size: 1_048_576.0, symbol: "MiB/s" },
+    Scale { size: 1_073_741_824.0, symbol: "GiB/s" },
+    Scale { size: 1_099_511_627_776.0, symbol: "TiB/s" },
 ];
 
 const RATES: [Scale; 4] = [
@@ -243,7 +258,7 @@ mod tests {
     /// Reads a text of [`value`] back.
     fn parse(text: &str) -> f64 {
         let (number, symbol) = text.split_once(' ').unwrap_or((text, ""));
-        let all = DURATIONS.iter().chain(&SIZES).chain(&RATES);
+        let all = DURATIONS.iter().chain(&SIZES).chain(&BYTE_RATES).chain(&RATES);
         let size =
             if symbol.is_empty() { 1.0 } else { all.clone().find(|s| s.symbol == symbol).unwrap().size };
         number.replace(',', "").parse::<f64>().unwrap() * size
@@ -255,7 +270,7 @@ mod tests {
         #[test]
         fn values_read_back_to_four_digits(mantissa in -9.999f64..9.999, exponent in -3i32..14) {
             let original = mantissa * 10f64.powi(exponent);
-            for unit in [Unit::Bytes, Unit::Count, Unit::Ns, Unit::PerSecond, Unit::Ratio] {
+            for unit in Unit::ALL {
                 let text = value(original, unit);
                 let read = parse(&text);
                 prop_assert!((read - original).abs() <= original.abs() * 5.001e-4, "{original} as {text}");

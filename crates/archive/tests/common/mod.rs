@@ -67,7 +67,7 @@ pub(crate) fn any_sample() -> impl Strategy<Value = Sample> {
         text.prop_map(|reason| Outcome::Skipped { reason }),
         value.prop_map(|value| Outcome::Success { value }),
     ];
-    let unit = prop::sample::select(vec![Unit::Bytes, Unit::Count, Unit::Ns, Unit::PerSecond, Unit::Ratio]);
+    let unit = prop::sample::select(Unit::ALL.to_vec());
     let phase = (text, any::<u64>(), any::<u64>()).prop_map(|(name, start_ns, duration_ns)| Phase {
         name: name.into(),
         start_ns,

@@ -6,7 +6,6 @@ use serde_json::json;
 use virtmark_driver_native::Native;
 use virtmark_host::cgroup::{Limits, MachineCgroup};
 use virtmark_host::rundir::RunDir;
-use virtmark_model::Unit;
 use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{Style, Tone, format};
 use virtmark_scenarios::compare::Direction;
@@ -107,7 +106,9 @@ fn ratios(report: &GuestReport) -> Table {
     }
     table.column("", Column::Text);
     for test in &report.tests {
-        let value = |side: &SideFigures| side.median.map_or_else(|| "-".into(), |value| figure(test, value));
+        let value = |side: &SideFigures| {
+            side.median.map_or_else(|| "-".into(), |value| format::value(value, test.unit))
+        };
         let (ratio, interval) = match &test.ratio {
             Some(ratio) => {
                 let interval = ratio.ci95.map(|ci| format!("{}–{}", short(ci.low), short(ci.high)));
@@ -144,16 +145,6 @@ fn ratios(report: &GuestReport) -> Table {
         table.note(format!("{lack}."), Tone::Plain);
     }
     table
-}
-
-/// A value in the unit that its metric's name tells.
-fn figure(test: &TestFigures, value: f64) -> String {
-    match test.unit {
-        Unit::PerSecond if test.metric.ends_with("_bytes_per_second") => {
-            format!("{}/s", format::bytes(value))
-        }
-        unit => format::value(value, unit),
-    }
 }
 
 /// What else there is to know of a row, in a few words; reasons stand below the table.

@@ -64,7 +64,7 @@ pub struct Reading {
     pub unit: Unit,
     /// In that unit; finite.
     pub value: f64,
-    /// What is counted, where the unit alone does not say it: `bytes/s`, `events/s`, `frames`. For a label.
+    /// What is counted, where the unit alone does not say it: `bit/s`, `events/s`, `frames`. For a label.
     pub of: Option<String>,
 }
 

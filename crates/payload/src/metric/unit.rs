@@ -46,12 +46,14 @@ pub(super) fn reading(value: f64, unit: &str) -> Reading {
     let Some(counted) = unit.strip_suffix("/s") else {
         return Reading { unit: Unit::Count, value, of: Some(unit.into()) };
     };
-    let (scale, of) = match (scale(&SIZES, counted), scale(&BITS, counted)) {
-        (Some(scale), _) => (scale, "bytes/s".into()),
-        (None, Some(scale)) => (scale, "bit/s".into()),
-        (None, None) => (1.0, unit.into()),
+    if let Some(scale) = scale(&SIZES, counted) {
+        return plain(Unit::BytesPerSecond, value * scale);
+    }
+    let (scale, of) = match scale(&BITS, counted) {
+        Some(scale) => (scale, "bit/s"),
+        None => (1.0, unit),
     };
-    Reading { unit: Unit::PerSecond, value: value * scale, of: Some(of) }
+    Reading { unit: Unit::PerSecond, value: value * scale, of: Some(of.into()) }
 }
 
 fn scale(table: &[(&str, f64)], unit: &str) -> Option<f64> {
@@ -74,8 +76,8 @@ mod tests {
             (7.0, "frames", Unit::Count, 7.0, Some("frames")),
             (5.0, "/s", Unit::PerSecond, 5.0, None),
             (5.0, "events/s", Unit::PerSecond, 5.0, Some("events/s")),
-            (2.0, "MB/s", Unit::PerSecond, 2e6, Some("bytes/s")),
-            (2.0, "MiB/s", Unit::PerSecond, 2097152.0, Some("bytes/s")),
+            (2.0, "MB/s", Unit::BytesPerSecond, 2e6, None),
+            (2.0, "MiB/s", Unit::BytesPerSecond, 2097152.0, None),
             (2.0, "Gbit/s", Unit::PerSecond, 2e9, Some("bit/s")),
         ] {
             let reading = reading(value, unit);

@@ -137,7 +137,7 @@ fn usual_direction(metric: &str, unit: Unit) -> Option<Direction> {
 pub fn direction_of(unit: Unit) -> Option<Direction> {
     match unit {
         Unit::Bytes | Unit::Ns => Some(Direction::Lower),
-        Unit::PerSecond => Some(Direction::Higher),
+        Unit::BytesPerSecond | Unit::PerSecond => Some(Direction::Higher),
         Unit::Count | Unit::Ratio => None,
     }
 }

@@ -192,36 +192,37 @@ impl Test {
         match self {
             Self::FioRandRead => &[
                 ("fio_rand_read_iops", Unit::PerSecond),
-                ("fio_rand_read_bytes_per_second", Unit::PerSecond),
+                ("fio_rand_read_bytes_per_second", Unit::BytesPerSecond),
                 ("fio_rand_read_p99", Unit::Ns),
             ],
             Self::FioRandWrite => &[
                 ("fio_rand_write_iops", Unit::PerSecond),
-                ("fio_rand_write_bytes_per_second", Unit::PerSecond),
+                ("fio_rand_write_bytes_per_second", Unit::BytesPerSecond),
                 ("fio_rand_write_p99", Unit::Ns),
             ],
             Self::FioSeqRead => &[
-                ("fio_seq_read_bytes_per_second", Unit::PerSecond),
+                ("fio_seq_read_bytes_per_second", Unit::BytesPerSecond),
                 ("fio_seq_read_iops", Unit::PerSecond),
                 ("fio_seq_read_p99", Unit::Ns),
             ],
             Self::FioSeqWrite => &[
-                ("fio_seq_write_bytes_per_second", Unit::PerSecond),
+                ("fio_seq_write_bytes_per_second", Unit::BytesPerSecond),
                 ("fio_seq_write_iops", Unit::PerSecond),
                 ("fio_seq_write_p99", Unit::Ns),
             ],
-            Self::IperfTcp => {
-                &[("iperf3_tcp_bytes_per_second", Unit::PerSecond), ("iperf3_tcp_retransmits", Unit::Count)]
-            }
+            Self::IperfTcp => &[
+                ("iperf3_tcp_bytes_per_second", Unit::BytesPerSecond),
+                ("iperf3_tcp_retransmits", Unit::Count),
+            ],
             Self::IperfUdp => &[
-                ("iperf3_udp_bytes_per_second", Unit::PerSecond),
+                ("iperf3_udp_bytes_per_second", Unit::BytesPerSecond),
                 ("iperf3_udp_lost", Unit::Ratio),
                 ("iperf3_udp_jitter", Unit::Ns),
             ],
-            Self::MemoryRandRead => &[("memory_rand_read_bytes_per_second", Unit::PerSecond)],
-            Self::MemorySeqRead => &[("memory_seq_read_bytes_per_second", Unit::PerSecond)],
-            Self::MemorySeqWrite => &[("memory_seq_write_bytes_per_second", Unit::PerSecond)],
-            Self::OpensslSha256 => &[("openssl_sha256_bytes_per_second", Unit::PerSecond)],
+            Self::MemoryRandRead => &[("memory_rand_read_bytes_per_second", Unit::BytesPerSecond)],
+            Self::MemorySeqRead => &[("memory_seq_read_bytes_per_second", Unit::BytesPerSecond)],
+            Self::MemorySeqWrite => &[("memory_seq_write_bytes_per_second", Unit::BytesPerSecond)],
+            Self::OpensslSha256 => &[("openssl_sha256_bytes_per_second", Unit::BytesPerSecond)],
             Self::Ping => &[("ping_round_trip", Unit::Ns), ("ping_lost", Unit::Ratio)],
             Self::SysbenchCpu => {
                 &[("sysbench_cpu_events_per_second", Unit::PerSecond), ("sysbench_cpu_p95", Unit::Ns)]

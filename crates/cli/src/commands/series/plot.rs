@@ -83,7 +83,7 @@ impl Quantity {
         let (what, unit, factor) = match function {
             Function::Count => ("samples", Unit::Count, 1.0),
             Function::Rate if is("seconds") => ("seconds per second", Unit::Ratio, 1.0),
-            Function::Rate if is("bytes") => ("bytes", Unit::PerSecond, 1.0),
+            Function::Rate if is("bytes") => ("bytes", Unit::BytesPerSecond, 1.0),
             Function::Rate => (plain, Unit::PerSecond, 1.0),
             _ if is("seconds") => (plain, Unit::Ns, 1e9),
             _ if is("bytes") => (plain, Unit::Bytes, 1.0),
@@ -152,7 +152,7 @@ mod tests {
             of("vcpu_time_seconds_total", Function::Rate),
             ("seconds per second".into(), Unit::Ratio, 1.0)
         );
-        assert_eq!(of("net_bytes_total", Function::Rate), ("bytes".into(), Unit::PerSecond, 1.0));
+        assert_eq!(of("net_bytes_total", Function::Rate), ("bytes".into(), Unit::BytesPerSecond, 1.0));
         assert_eq!(of("vcpu_exits_total", Function::Rate), ("vcpu_exits".into(), Unit::PerSecond, 1.0));
         assert_eq!(of("kilobytes", Function::Last), ("kilobytes".into(), Unit::Count, 1.0));
         assert_eq!(of("net_bytes_total", Function::Count), ("samples".into(), Unit::Count, 1.0));

@@ -212,7 +212,14 @@ fn a_killed_suite_goes_on_and_what_failed_before_counts() {
     // On the second machine, which finds the directory made, the command kills the agent: of this step, some succeeded.
     let command = format!("mkdir '{}' || kill -KILL $PPID", world.path("made").display());
     let partly = native(&format!("label = \"partly\"\niterations = 2\ncmd = \"{command}\""));
-    let slow = native("label = \"slow\"\niterations = 20\ncmd = \"sleep 0.1\"");
+    // From its fourth machine on the step waits until it is let go on.
+    let (begun, go) = (world.path("begun"), world.path("go"));
+    let command = format!(
+        "echo >> '{0}'; while [ $(wc -l < '{0}') -gt 3 ] && [ ! -e '{1}' ]; do sleep 0.05; done",
+        begun.display(),
+        go.display()
+    );
+    let slow = native(&format!("label = \"slow\"\niterations = 6\ncmd = \"{command}\""));
     let file = suite(&world, "", &[&partly, &slow]);
     let mut child = Command::new(env!("CARGO_BIN_EXE_virtmark"))
         .args(["suite", "run", &file])
@@ -232,6 +239,7 @@ fn a_killed_suite_goes_on_and_what_failed_before_counts() {
         .stderr(contains(format!("{id} is being run")));
     kill("KILL", child.id());
     wait_for(|| child.try_wait().unwrap().is_some());
+    std::fs::write(go, "").unwrap();
     let begun = named(&id);
     assert_eq!((&begun["status"], &begun["left"]), (&Value::from("interrupted"), &Value::from(1)));
     world.virtmark(&["runs"]).assert().success().stdout(contains(" killed").and(contains(" running").not()));

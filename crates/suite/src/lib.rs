@@ -14,7 +14,7 @@ mod raw;
 mod report;
 mod schedule;
 
-pub use builtin::{builtin_names, builtin_text};
+pub use builtin::{builtin_names, builtin_text, named_again};
 pub use parse::{Order, Step, Suite, Vocabulary, same_key};
 pub use place::{Place, Problem};
 pub use raw::{Parameter, RawStep, Value};

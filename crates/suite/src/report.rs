@@ -137,8 +137,12 @@ impl SuiteReport {
         let (mut ids, mut last) = (Vec::new(), None);
         for (run, samples) in parts {
             for step in samples.iter().filter_map(StepReport::of) {
-                steps.retain(|earlier| earlier.turn() != step.turn());
-                steps.push(step);
+                let ended = |earlier: &StepReport| earlier.turn() == step.turn() && earlier.exit.is_some();
+                // What was not run again ended as it did before.
+                if step.exit.is_some() || !steps.iter().any(ended) {
+                    steps.retain(|earlier| earlier.turn() != step.turn());
+                    steps.push(step);
+                }
             }
             ids.push(run.id.to_string());
             last = Some(run);
@@ -253,6 +257,10 @@ mod tests {
         );
         let steps: Vec<_> = report.steps.iter().map(|step| (step.step, step.exit)).collect();
         assert_eq!(steps, [(1, Some(0)), (2, Some(3)), (3, Some(0)), (4, Some(0)), (5, Some(0))]);
+        let cut = [skipped(Turn { step: 3, repetition: 1 }, "x", 0, "no time"), ended(4, 0)];
+        let report =
+            SuiteReport::from_parts([(&first, begun.as_slice()), (&second, cut.as_slice())]).unwrap();
+        assert_eq!((report.succeeded, report.failed, report.skipped, report.left), (2, 2, 0, 1));
         assert_eq!(SuiteReport::from_parts([]), None);
     }
 

@@ -8,7 +8,7 @@ use virtmark_model::{Run, RunStatus};
 use virtmark_report::html::{self, Options};
 use virtmark_report::markdown;
 use virtmark_report::overview::Suite;
-use virtmark_suite::{SCENARIO, suite_of};
+use virtmark_suite::{SCENARIO, named_again, suite_of};
 
 use super::present::with_judgement;
 use super::suite::{self, Part, parts};
@@ -97,21 +97,24 @@ fn suite(archive: &Archive, id: &str, archive_options: &ArchiveArguments) -> any
     let mut remarks = Vec::new();
     if parts.iter().any(Part::goes_on) {
         remarks.push("It is still being run.".into());
+    } else if parts.iter().any(Part::is_out_of_sight) {
+        remarks.push("It has not ended, and its process cannot be seen from here.".into());
     } else if report.status != RunStatus::Complete {
         remarks.push("It was stopped before its end.".into());
     }
     if parts.len() > 1 {
         remarks.push(format!("It was made in {} parts.", parts.len()));
     }
-    let incomplete = report.left + report.skipped > 0 && !parts.iter().any(Part::goes_on);
+    let goes_on = suite::is_unfinished(&parts, &report) && !parts.iter().any(Part::goes_on);
+    let (file, text) = (of("file"), of("text"));
     Ok(Suite {
         id: id.into(),
         name: of("name"),
-        go_on: incomplete.then(|| suite::resume(&of("file"), id, archive_options)),
+        go_on: goes_on.then(|| suite::resume(&named_again(&file, &text), id, archive_options)),
         left: report.left,
         steps: report.steps,
         remarks,
-        file: of("file"),
-        text: of("text"),
+        file,
+        text,
     })
 }

@@ -12,7 +12,7 @@ mod ranking;
 mod steps;
 
 use virtmark_scenarios::migrate::{self, MigrateReport};
-use virtmark_suite::{StepReport, builtin_text};
+use virtmark_suite::{StepReport, builtin_text, named_again};
 
 use self::migration::Moves;
 
@@ -90,12 +90,13 @@ fn moves<'e, 'a>(entries: &'e [Entry<'a>]) -> Result<Vec<Moves<'e, 'a>>, ReportE
 
 /// How to do all of it again.
 pub(crate) fn repeat(suite: &Suite) -> Part {
+    let file = named_again(&suite.file, &suite.text);
     let is_built_in = builtin_text(&suite.file) == Some(suite.text.as_str());
     let what = match is_built_in {
         true => format!("Its steps; {} is built in, and `virtmark suite show` writes it out:", suite.file),
-        false => format!("Its file, which the command expects as {}:", suite.file),
+        false => format!("Its file, which the command expects as {file}:"),
     };
-    let command = format!("virtmark suite run {}", format::shell_word(&suite.file));
+    let command = format!("virtmark suite run {}", format::shell_word(&file));
     Part {
         title: "How to repeat the suite".into(),
         listings: vec![("The command:".into(), command), (what, suite.text.trim_end().into())],

@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use virtmark_suite::{Order, Suite, builtin_names, builtin_text};
 
-pub(super) use self::present::{report, resume, show};
+pub(super) use self::present::{is_unfinished, report, resume, show};
 pub(super) use self::record::{Part, parts};
 use self::vocabulary::Commands;
 use crate::args::{SuiteArguments, SuiteCommand};

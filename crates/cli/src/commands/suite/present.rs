@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use virtmark_archive::Archive;
-use virtmark_model::Run;
+use virtmark_model::{Outcome, Run, RunStatus, Sample};
 use virtmark_report::table::{Cell, Column, Table};
 use virtmark_report::{Style, Tone, format};
 use virtmark_suite::{SuiteReport, suite_of};
@@ -29,6 +29,15 @@ pub(crate) fn show(
 /// How the suite went whose parts these are; none when there are none.
 pub(in crate::commands) fn report(parts: &[Part]) -> Option<SuiteReport> {
     SuiteReport::from_parts(parts.iter().map(|part| (&part.run, part.samples.as_slice())))
+}
+
+/// Whether something of the suite was not run, or not again after it failed: it can be gone on with.
+pub(in crate::commands) fn is_unfinished(parts: &[Part], report: &SuiteReport) -> bool {
+    let is_skip = |sample: &Sample| matches!(sample.outcome, Outcome::Skipped { .. });
+    let last = parts.last();
+    report.left > 0
+        || report.status != RunStatus::Complete
+        || last.is_some_and(|part| part.samples.iter().any(is_skip))
 }
 
 /// Prints what there is to say of a suite: a table of its steps for people, JSON for machines.

@@ -14,6 +14,7 @@ use super::{Loaded, command_line, order_name, seed};
 use crate::environment::{self, Meter};
 use crate::failure::Failure;
 use crate::measure;
+use crate::output;
 
 /// What earlier runs of a suite did.
 pub(super) struct Earlier {
@@ -51,9 +52,15 @@ impl Earlier {
             return Err(Failure::usage(message).into());
         }
         let parts = parts(archive, &id)?;
-        if let Some(part) = parts.iter().find(|part| part.goes_on) {
+        if let Some(part) = parts.iter().find(|part| part.goes_on()) {
             let message = format!("suite {id} is being run: wait for the end of {}, or stop it", part.run.id);
             return Err(Failure::usage(message).into());
+        }
+        if let Some(part) = parts.iter().find(|part| part.is_out_of_sight()) {
+            output::people(&format!(
+                "virtmark: {} has not ended, and its process cannot be seen from here: what it is at may be measured twice\n",
+                part.run.id
+            ));
         }
         let done = parts.iter().flat_map(|part| done(&part.samples)).collect();
         Ok(Self { seed: before["seed"].as_u64().unwrap_or_default(), id, done, parts })
@@ -66,13 +73,18 @@ pub(in crate::commands) struct Part {
     pub(in crate::commands) run: Run,
     /// How its steps ended.
     pub(in crate::commands) samples: Vec<Sample>,
-    goes_on: bool,
+    state: RunState,
 }
 
 impl Part {
     /// Whether its process is at work.
     pub(in crate::commands) fn goes_on(&self) -> bool {
-        self.goes_on
+        self.state == RunState::Running
+    }
+
+    /// Whether it has not ended, as far as is known: its process belongs to another host or container.
+    pub(in crate::commands) fn is_out_of_sight(&self) -> bool {
+        self.state == RunState::Unknown
     }
 }
 
@@ -88,8 +100,8 @@ pub(in crate::commands) fn parts(archive: &Archive, id: &str) -> anyhow::Result<
         if stored.state == RunState::Killed {
             run.status = RunStatus::Interrupted;
         }
-        let samples = archive.samples(&run.id)?;
-        parts.push(Part { run, samples, goes_on: stored.state == RunState::Running });
+        let (samples, state) = (archive.samples(&run.id)?, stored.state);
+        parts.push(Part { run, samples, state });
     }
     parts.reverse();
     Ok(parts)
@@ -161,7 +173,8 @@ impl Record {
         self.run.status = status;
         self.run.finished_at = Some(finished_at);
         self.writer.finish(status, finished_at, &self.run.environment)?;
-        Ok(Part { run: self.run, samples: self.samples, goes_on: false })
+        // Nobody is at it any more, however it ended.
+        Ok(Part { run: self.run, samples: self.samples, state: RunState::Complete })
     }
 }
 

@@ -11,7 +11,7 @@ use virtmark_model::{FailureClass, RunStatus};
 use virtmark_report::format;
 use virtmark_suite::{Ended, Step, SuiteReport, Turn, skipped};
 
-use super::present::{present, report, resume};
+use super::present::{is_unfinished, present, report, resume};
 use super::record::{Earlier, Part, Record};
 use super::{Loaded, command_line, random_seed, seed};
 use crate::args::{Arguments, StepOfSuite, SuiteRunArguments};
@@ -100,7 +100,7 @@ pub(super) fn run(options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Ex
 fn told(parts: &[Part], options: &SuiteRunArguments, quiet: bool) -> anyhow::Result<Exit> {
     let Some(report) = report(parts) else { return Ok(Exit::Ok) };
     present(&report, &options.archive, quiet)?;
-    if !quiet && report.left + report.skipped > 0 {
+    if !quiet && is_unfinished(parts, &report) {
         let command = resume(&options.suite, &report.suite_id, &options.archive);
         output::people(&format!("virtmark: to go on: {command}\n"));
     }

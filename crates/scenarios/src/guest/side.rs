@@ -171,7 +171,8 @@ impl<'a> Bench<'a> {
     pub(super) fn failure_of(&self, tool: Tool, output: &ExecOutput, told: Option<&str>) -> ToolFailure {
         let for_memory = was_killed(output) && {
             let now = self.killed_for_memory();
-            now > self.killed_before.replace(now)
+            let before = self.killed_before.replace(now);
+            before.zip(now).is_some_and(|(before, now)| now > before)
         };
         ToolFailure::ended(tool, self.side, output, told, for_memory)
     }
@@ -242,13 +243,12 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Whether the tool was ended by a signal, which a shell in between says with 128 added; or a process of it, which fio says
-/// in words.
+/// Whether the tool was ended by the signal that the kernel sends, which a shell in between says with 128 added; or a process
+/// of it, which fio says in words or aborts over.
 fn was_killed(output: &ExecOutput) -> bool {
     match output.status {
-        ExecStatus::Exited(code) => code > 128 || printed(output).contains("got signal=9"),
-        ExecStatus::Signaled(_) => true,
-        ExecStatus::TimedOut => false,
+        ExecStatus::Signaled(6 | 9) | ExecStatus::Exited(134 | 137) => true,
+        _ => printed(output).contains("got signal=9"),
     }
 }
 

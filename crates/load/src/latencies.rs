@@ -23,6 +23,7 @@ const WHOLE: u64 = 100_000_000;
 /// Of HdrHistogram's V2 encoding: cookie and length in front of the deflated one, the head of the plain one, and at most nine
 /// bytes (LEB128-64b9B) for the count of a bucket.
 const DEFLATED_COOKIE: [u8; 4] = [0x1c, 0x84, 0x93, 0x14];
+const PLAIN_COOKIE: [u8; 4] = [0x1c, 0x84, 0x93, 0x13];
 const DEFLATED_HEAD_BYTES: usize = 8;
 const PLAIN_HEAD_BYTES: usize = 40;
 const MOST_PLAIN_BYTES: usize = PLAIN_HEAD_BYTES + 9 * GROUPS * GROUP;
@@ -259,7 +260,9 @@ fn inflated(bytes: &[u8]) -> Result<Histogram<u64>, String> {
         .read_to_end(&mut plain)
         .map_err(|error| error.to_string())?;
     let behind_head = plain.len().checked_sub(PLAIN_HEAD_BYTES).ok_or("the histogram is cut off")?;
+    // The decoder also takes what is deflated once more, of which nothing is counted yet.
     if !head.starts_with(&DEFLATED_COOKIE)
+        || !plain.starts_with(&PLAIN_COOKIE)
         || u32_at(head, 4) != u32::try_from(deflated.len()).ok()
         || u32_at(&plain, 4) != u32::try_from(behind_head).ok()
     {

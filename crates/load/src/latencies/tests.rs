@@ -54,13 +54,17 @@ fn a_document_that_contradicts_itself_is_refused() {
     }
 }
 
-/// A document with these bytes as its histogram, deflated.
-fn with_histogram(plain: &[u8], count: u64) -> String {
+/// The deflated encoding of these bytes.
+fn deflated(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut encoder, plain).unwrap();
     let deflated = encoder.finish().unwrap();
-    let bytes = [&DEFLATED_COOKIE[..], &(deflated.len() as u32).to_be_bytes(), &deflated].concat();
-    let (hdr, above) = (BASE64.encode(bytes), [0, 0]);
+    [&DEFLATED_COOKIE[..], &(deflated.len() as u32).to_be_bytes(), &deflated].concat()
+}
+
+/// A document with these bytes as its histogram, deflated.
+fn with_histogram(plain: &[u8], count: u64) -> String {
+    let (hdr, above) = (BASE64.encode(deflated(plain)), [0, 0]);
     serde_json::json!({
         "count": count, "min_ns": 0, "max_ns": 1, "hdr": hdr, "largest_above_lowest_ns": above
     })
@@ -88,6 +92,8 @@ fn a_histogram_makes_no_more_room_than_it_has_bytes() {
         ("nothing", Vec::new()),
         ("a head only", plain(0, HIGHEST_NS, &[])[..30].to_vec()),
         ("zeros without end", vec![0; 64 << 20]),
+        // As long as it says, counted as the plain encoding.
+        ("deflated twice", [deflated(&plain(u32::MAX, HIGHEST_NS, &[2, 4])), vec![0; 32]].concat()),
     ] {
         assert!(read(&with_histogram(&plain, 3)).is_err(), "{what}");
     }

@@ -77,9 +77,17 @@ impl Life<'_> {
             tidy(session.as_deref_mut(), &carried);
             return Err(failure);
         }
-        let mut keeper = common.results.keep(&self.machine.name)?;
+        let mut keeper = match common.results.keep(&self.machine.name) {
+            Ok(keeper) => keeper,
+            Err(failure) => {
+                tidy(session.as_deref_mut(), &carried);
+                return Err(failure);
+            }
+        };
+        let mut was_sent = false;
         let ran = self.stage(Stage::Run, |life, _| {
             let session = session.as_mut().ok_or_else(no_session)?;
+            was_sent = true;
             let limit = Limit::within(common.job.run_time, common.cancel);
             // Together, as a script of its own would cost every machine another one.
             let run = script::run(&common.job.root, &common.job.variables);
@@ -87,6 +95,9 @@ impl Life<'_> {
             let end = session.exec(&script, &limit, &mut keeper).map_err(in_the_run)?;
             life.ended(end)
         });
+        if !was_sent {
+            tidy(session.as_deref_mut(), &carried);
+        }
         (self.run.stdout_bytes, self.run.stderr_bytes) = (keeper.stdout_bytes, keeper.stderr_bytes);
         // What came home of a payload that failed is worth as much.
         let collected = self.collect(&mut keeper, ran.is_ok());
@@ -211,6 +222,8 @@ impl Life<'_> {
                 // Another file each time: what a lost connection left running may still write its own, and remove it. No
                 // name of a machine has a `+` in it.
                 let attempt = carried.len() + 1;
+                // There may be no room for both.
+                tidy(Some(&mut *session), carried);
                 let file =
                     if attempt == 1 { format!("{place}.tgz") } else { format!("{place}+{attempt}.tgz") };
                 carried.push(file.clone());
@@ -284,7 +297,7 @@ impl Life<'_> {
 
 /// Removes what was carried to a machine on which nothing is run, if it can still be reached. What stays there is no
 /// failure of its own.
-fn tidy(session: Option<&mut (dyn Session + 'static)>, carried: &[String]) {
+fn tidy(session: Option<&mut (dyn Session + '_)>, carried: &[String]) {
     if let Some(session) = session
         && !carried.is_empty()
     {

@@ -38,6 +38,22 @@ fn real_tools_run_in_a_guest_and_on_the_host_in_turns() {
     world.assert_clean();
 }
 
+/// Both sides do the same in the same place, and nothing of it stays on the host.
+#[test]
+fn the_host_in_the_place_of_a_guest_has_its_file_where_the_host_has() {
+    let world = World::new();
+    // Where a guest has it. Somebody's own may be there.
+    let file = || std::fs::metadata("/var/tmp/virtmark-fio").and_then(|file| file.modified()).ok();
+    let before = file();
+    let arguments = ["guest", "storage", "--hypervisor", "native", "--only", "fio-rand-read"];
+    let more = ["--blocks", "1", "--time", "1", "--size", "4M"];
+    let report = world.json(&[&arguments[..], &more].concat());
+    let target = |side: &str| report["tests"][0][side]["target"].as_str().unwrap_or_default().to_owned();
+    assert_eq!((target("guest"), target("host")), ("file".into(), "file".into()), "{report}");
+    assert_eq!(file(), before);
+    world.assert_clean();
+}
+
 #[test]
 fn real_guests_without_the_tools_are_told_what_to_do() {
     let world = World::real();

@@ -91,10 +91,11 @@ impl Guest {
         }
         session.close_without_udp(&inside)?;
         let files_bytes = reading::files_bytes(&inside);
+        let is_host = hypervisor.facts().name == host.facts().name;
         for bench in [&mut inside, &mut outside] {
             if session.has_open(Suite::Storage) {
                 progress.live(&format!("writing what fio works on: {}", bench.side));
-                let prepared = storage::prepare(bench, &self.plan, &self.scratch);
+                let prepared = storage::prepare(bench, &self.plan, &self.scratch, is_host);
                 let of_storage = |test: Test| test.suite() == Suite::Storage;
                 session.close_if_failed(bench.side, of_storage, prepared.err())?;
             }

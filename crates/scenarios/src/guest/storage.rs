@@ -13,19 +13,25 @@ pub(super) const DISK: &str = "virtmark-fio";
 /// The file, where there is no such disk.
 const FILE: &str = "virtmark-fio";
 
+/// Where a guest has its file: in the root of a machine that could not have a disk of its own.
+const GUEST_DIRECTORY: &str = "/var/tmp";
+
 /// Finds or makes what fio works on, and writes all of it once: past the page cache where the file system has that.
+///
+/// `scratch` is a directory of the host that goes with the run. A guest that `is_host` has its file there as well.
 pub(super) fn prepare(
     bench: &mut Bench<'_>,
     plan: &GuestPlan,
-    host_directory: &Path,
+    scratch: &Path,
+    is_host: bool,
 ) -> Result<(), ToolFailure> {
     let (path, is_device) = match bench.side {
         Side::Guest => match guest_disk(bench) {
             Some(device) => (device, true),
-            // In the root of a machine that could not have a disk of its own.
-            None => (format!("/var/tmp/{FILE}"), false),
+            None if is_host => (scratch.join(format!("{FILE}-guest")).display().to_string(), false),
+            None => (format!("{GUEST_DIRECTORY}/{FILE}"), false),
         },
-        Side::Host => (host_directory.join(FILE).display().to_string(), false),
+        Side::Host => (scratch.join(FILE).display().to_string(), false),
     };
     match lay_out(bench, plan, Target { path: path.clone(), is_device, direct: true }) {
         // EINVAL is how file systems say that they have no direct I/O.

@@ -4,33 +4,14 @@
 mod common;
 
 use common::World;
-use serde_json::Value;
 
 #[test]
 fn real_restores_take_turns_each_block_with_a_snapshot_of_its_own() {
     let world = World::real();
-    let output = world
-        .virtmark(&[
-            "compare",
-            "--interleave",
-            "--b",
-            "--kernel-arg quiet",
-            "--blocks",
-            "2",
-            "--",
-            "restore",
-            "--accel",
-            "tcg",
-            "--iterations",
-            "2",
-            "--warmup",
-            "0",
-            "--working-set",
-            "0M",
-        ])
-        .assert()
-        .success();
-    let printed: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let sides = ["compare", "--interleave", "--b", "--kernel-arg quiet", "--blocks", "2"];
+    let both =
+        ["--", "restore", "--accel", "tcg", "--iterations", "2", "--warmup", "0", "--working-set", "0M"];
+    let printed = world.json(&[&sides[..], &both].concat());
     let restore =
         printed["metrics"].as_array().unwrap().iter().find(|of| of["metric"] == "restore_tti").unwrap();
     assert_eq!((&restore["a"]["succeeded"], &restore["b"]["blocks"]), (&2.into(), &2.into()), "{restore}");

@@ -18,7 +18,7 @@ import time
 
 ROOT = "/opt/benchkit"
 # What vmrun does on the machines, but for the checksum, which the others leave out.
-SCRIPT = f"mkdir -p {ROOT} && tar -xozf /root/payload.tgz -C {ROOT} && cd {ROOT} && env -i BENCH_ROOT={ROOT} ./payload.sh"
+SCRIPT = f"mkdir -p {ROOT} && tar -xozf /var/tmp/payload.tgz -C {ROOT} && cd {ROOT} && env -i BENCH_ROOT={ROOT} ./payload.sh"
 
 
 def machines():
@@ -45,7 +45,7 @@ def parallel_ssh(payload):
         host_config=[HostConfig(user="root", port=port, private_key=key) for _, _, port in places],
         pool_size=len(places),
     )
-    joinall(client.copy_file(payload, "/root/payload.tgz"), raise_error=True)
+    joinall(client.copy_file(payload, "/var/tmp/payload.tgz"), raise_error=True)
     output = client.run_command(SCRIPT)
     client.join(output)
     for host in output:
@@ -58,7 +58,7 @@ def openssh(at_once):
     """A line of the shell: scp, then ssh, for one machine after the other or for all at once."""
     end = "&" if at_once else ";"
     options = "-q -F $VIRTMARK_SSH_CONFIG"
-    each = f"scp {options} $1 $name:/root/payload.tgz && ssh {options} $name {shlex.quote(SCRIPT)}"
+    each = f"scp {options} $1 $name:/var/tmp/payload.tgz && ssh {options} $name {shlex.quote(SCRIPT)}"
     names = " ".join(name for name, _, _ in machines())
     return ["sh", "-c", f"for name in {names}; do {{ {each}; }} {end} done; wait", "sh"]
 

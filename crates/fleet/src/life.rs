@@ -73,11 +73,8 @@ impl Life<'_> {
         }
         let _place = common.places.take();
         let mut carried = Vec::new();
-        if let Err(failure) = self.bring(&mut session, &mut carried) {
-            tidy(session.as_deref_mut(), &carried);
-            return Err(failure);
-        }
-        let mut keeper = match common.results.keep(&self.machine.name) {
+        let brought = self.bring(&mut session, &mut carried);
+        let mut keeper = match brought.and_then(|()| common.results.keep(&self.machine.name)) {
             Ok(keeper) => keeper,
             Err(failure) => {
                 tidy(session.as_deref_mut(), &carried);

@@ -1,6 +1,7 @@
 //! The host as virtmark sees it: facts, child processes that cannot outlive it, run directories.
 
 pub mod cgroup;
+pub mod cpus;
 pub mod doctor;
 pub mod facts;
 mod memory;

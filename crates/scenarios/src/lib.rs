@@ -9,7 +9,6 @@ pub mod capture;
 mod command;
 pub mod compare;
 pub mod computesdk;
-mod cpus;
 mod destroy;
 pub mod figures;
 pub mod guest;

@@ -1,3 +1,4 @@
+use crate::cpus;
 use crate::source::Source;
 
 /// The first processor of `/proc/cpuinfo`, and how many there are.
@@ -43,26 +44,11 @@ impl Cpu {
 /// CPUs that this process may run on.
 pub(crate) fn usable_cpus(source: &Source, cpu: &Cpu) -> u32 {
     let status = source.text("proc/self/status").unwrap_or_default();
-    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    allowed.and_then(cpu_count).unwrap_or(cpu.processors)
-}
-
-/// How many CPUs a list such as `0-3,8` names (cpuset(7), list format).
-fn cpu_count(list: &str) -> Option<u32> {
-    let count = |range: &str| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        last.checked_sub(first)?.checked_add(1)
-    };
-    list.trim().split(',').try_fold(0_u32, |sum, range| sum.checked_add(count(range)?))
+    cpus::of_status(&status).and_then(cpus::count).unwrap_or(cpu.processors)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -74,34 +60,5 @@ mod tests {
         assert_eq!(cpu.flags, ["fp", "asimd", "atomics"]);
         assert_eq!(cpu.processors, 2);
         assert!(!cpu.is_x86());
-    }
-
-    #[test]
-    fn a_list_that_is_none_has_no_count() {
-        for list in ["", "a", "3-1", "0-", "0,,1", "0-4294967295"] {
-            assert_eq!(cpu_count(list), None, "{list:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_list_counts_what_it_was_written_from(cpus in prop::collection::btree_set(0_u32..300, 1..80)) {
-            prop_assert_eq!(cpu_count(&write_list(&cpus)), Some(cpus.len() as u32));
-        }
-    }
-
-    /// Runs of neighbours as ranges, as the kernel writes them.
-    fn write_list(cpus: &BTreeSet<u32>) -> String {
-        let mut ranges: Vec<(u32, u32)> = Vec::new();
-        for &cpu in cpus {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == cpu => *last = cpu,
-                _ => ranges.push((cpu, cpu)),
-            }
-        }
-        let write = |(first, last): &(u32, u32)| {
-            if first == last { first.to_string() } else { format!("{first}-{last}") }
-        };
-        ranges.iter().map(write).collect::<Vec<_>>().join(",")
     }
 }

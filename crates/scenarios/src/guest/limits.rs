@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use virtmark_host::cgroup::MachineCgroup;
+use virtmark_host::cpus;
 use virtmark_model::{Outcome, Unit};
 
 use super::side::Bench;
+use crate::Result;
 use crate::recorder::Recorder;
-use crate::{Result, cpus};
 
 /// The limits of the host's side.
 #[derive(Debug)]

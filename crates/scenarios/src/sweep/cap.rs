@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use virtmark_host::cgroup::{Limits, MachineCgroup};
+use virtmark_host::cpus;
 use virtmark_host::rundir::RunDir;
-
-use crate::cpus;
 
 /// Processes and threads of the target and the generator together; as many as a small guest would have.
 const TASKS: u32 = 16_384;

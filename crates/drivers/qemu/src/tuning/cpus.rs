@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use rustix::thread::{CpuSet, sched_getaffinity};
 use virtmark_model::Topology;
 
 /// The CPUs that this process, and with it its machines, may run on.
@@ -21,10 +20,8 @@ struct HostCpu {
 impl HostCpus {
     /// Those of this process; none where the kernel does not tell.
     pub(crate) fn find() -> Self {
-        let allowed = sched_getaffinity(None);
-        let numbers =
-            allowed.iter().flat_map(|set| (0..CpuSet::MAX_CPU).filter(|number| set.is_set(*number)));
-        Self::of(Path::new("/sys/devices/system/cpu"), numbers)
+        let numbers = virtmark_host::cpus::allowed().unwrap_or_default();
+        Self::of(Path::new("/sys/devices/system/cpu"), numbers.into_iter())
     }
 
     fn of(directory: &Path, numbers: impl Iterator<Item = usize>) -> Self {
